@@ -1,0 +1,240 @@
+"""Wire types between appliances, steering and the control plane.
+
+Counters are cumulative since the boot named by `boot_id`, never "since the last report", so
+nothing is lost when a report is. Unknown fields are ignored, so that two versions can talk.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from media.ids import Name, PackageId, RenditionId, SessionId, Sha256, TitleId
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=200)]
+ClientAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]{2,45}$")]
+HealthState = Literal["serving", "strained", "draining", "out"]
+
+# A heartbeat is at most 2 KB (DESIGN.md); a larger body is refused before it is parsed.
+MAX_REPORT_BYTES = 2048
+MAX_HELD = 200_000
+MAX_PLAN_ITEMS = 100_000
+
+
+class Wire(BaseModel):
+    """A message: immutable, unknown fields ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Counters(Wire):
+    """What an appliance has done since it booted."""
+
+    requests: int = Field(0, ge=0)
+    bytes_out: int = Field(0, ge=0)
+    hits: int = Field(0, ge=0)
+    misses: int = Field(0, ge=0)
+    rejects: int = Field(0, ge=0)
+    fill_bytes_peer: int = Field(0, ge=0)
+    fill_bytes_store: int = Field(0, ge=0)
+    fill_failures: int = Field(0, ge=0)
+    evictions: int = Field(0, ge=0)
+
+
+class Report(Wire):
+    """What an appliance says of itself, every few seconds (`PUT /v1/reports/{appliance}`)."""
+
+    appliance_id: Name
+    site: Name
+    url: Url
+    boot_id: str = Field(max_length=40)
+    sequence: int = Field(ge=0)
+    clock: AwareDatetime
+    state: HealthState
+    bottleneck: str = Field("none", max_length=120)
+    load: float = Field(0.0, ge=0, le=10)  # 1.0 = all of its capacity
+    capacity_bps: int = Field(gt=0)
+    open_connections: int = Field(0, ge=0)
+    budget_bytes: int = Field(ge=0)
+    used_bytes: int = Field(ge=0)
+    plan_version: str = Field("", max_length=64)
+    notices_version: int = Field(0, ge=0)
+    counters: Counters = Counters()
+
+
+class ReportAnswer(Wire):
+    """The answer to a report: the sequence of the holdings that steering has of this boot. None, or
+    another than the last one sent, means that a snapshot is wanted."""
+
+    holdings_sequence: int | None = None
+
+
+class Held(Wire):
+    """How much of a rendition is on disk: 1.0 is complete, 0 takes it off the list."""
+
+    package_id: PackageId
+    rendition_id: RenditionId
+    fraction: float = Field(ge=0, le=1)
+
+
+class Holdings(Wire):
+    """A change of what an appliance holds (`PUT /v1/holdings/{appliance}`).
+
+    A snapshot replaces everything. A delta follows the one with `sequence - 1`; after a gap
+    steering answers 409 `holdings_gap` and the appliance sends a snapshot.
+    """
+
+    boot_id: str = Field(max_length=40)
+    sequence: int = Field(ge=0)
+    snapshot: bool
+    held: tuple[Held, ...] = Field(max_length=MAX_HELD)
+
+
+class PackageRef(Wire):
+    """A published package, as the control plane lists it for placement."""
+
+    title_id: TitleId
+    package_id: PackageId
+    inventory_sha256: Sha256
+    total_bytes: int = Field(gt=0)
+    published_at: AwareDatetime
+
+
+class PackageList(Wire):
+    """`GET /v1/packages` of the control plane: everything that may be placed."""
+
+    packages: tuple[PackageRef, ...] = Field(max_length=MAX_PLAN_ITEMS)
+
+
+class PlanItem(Wire):
+    """A package to hold; `renditions` None means all of them."""
+
+    title_id: TitleId
+    package_id: PackageId
+    inventory_sha256: Sha256
+    renditions: tuple[RenditionId, ...] | None = None
+
+
+class Peer(Wire):
+    """Another appliance to fill from."""
+
+    appliance_id: Name
+    url: Url
+
+
+class Plan(Wire):
+    """Desired state of one appliance (`GET /v1/plans/{appliance}`, ETag = `version`).
+
+    Items come in the order in which they are to be filled; peers in the order to ask.
+    """
+
+    appliance_id: Name
+    version: str = Field(max_length=64)
+    items: tuple[PlanItem, ...] = Field(max_length=MAX_PLAN_ITEMS)
+    peers: tuple[Peer, ...] = Field((), max_length=256)
+
+
+class Purge(Wire):
+    """A tombstone: the package is neither served nor filled again until `until`, which lies
+    behind the last token that names it."""
+
+    package_id: PackageId
+    until: AwareDatetime
+
+
+class Notices(Wire):
+    """Fast facts (`GET /v1/notices/{appliance}?since=N`, long poll): the whole current document,
+    sent when `version` is greater than N."""
+
+    version: int = Field(ge=0)
+    draining: bool = False
+    purges: tuple[Purge, ...] = Field((), max_length=100_000)
+    revoked_sessions: tuple[SessionId, ...] = Field((), max_length=100_000)
+
+
+class PurgeRequest(Wire):
+    """`POST /v1/purges` of steering, by the control plane."""
+
+    package_id: PackageId
+    until: AwareDatetime
+
+
+class RevokeRequest(Wire):
+    """`POST /v1/revocations` of steering, by the control plane: the session's tokens open nothing
+    any more. `until` lies behind the last of them."""
+
+    session_id: SessionId
+    until: AwareDatetime
+
+
+class DrainRequest(Wire):
+    """`PUT /v1/drains/{appliance}` of steering."""
+
+    draining: bool
+
+
+class RankRequest(Wire):
+    """`POST /v1/rank`. `region` is a simulated region and overrules `client` where settings allow
+    it. `session_id` goes into the steering address of the answer, when there is one."""
+
+    package_id: PackageId
+    client: ClientAddress | None = None
+    region: Name | None = None
+    count: int = Field(3, ge=1, le=16)
+    session_id: SessionId | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class Pathway(Wire):
+    """A ranked appliance. Smaller scores are better; reasons are for people."""
+
+    appliance_id: Name
+    site: Name
+    region: Name
+    url: Url
+    score: float
+    reasons: tuple[str, ...]
+
+
+class Skipped(Wire):
+    """An appliance that was passed over: H health, C content, D draining, L load."""
+
+    appliance_id: Name
+    code: Literal["H", "C", "D", "L"]
+    why: str
+
+
+class RankAnswer(Wire):
+    """Pathways, best first; `steering_url`, its context signed, is where players ask again."""
+
+    region: Name
+    site: Name | None
+    pathways: tuple[Pathway, ...]
+    skipped: tuple[Skipped, ...]
+    steering_url: str | None = None
+
+
+class RosterEntry(Wire):
+    """The latest word of one appliance, as steering keeps it."""
+
+    report: Report
+    region: Name
+    age_s: float
+    alive: bool
+    draining: bool
+    packages_held: int
+
+
+class Roster(Wire):
+    """`GET /v1/roster`"""
+
+    appliances: tuple[RosterEntry, ...]
+
+
+class SteeringManifest(BaseModel):
+    """HLS and DASH steering manifest (draft-pantos-content-steering 2.3; ETSI TS 103 998)."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    version: Literal[1] = Field(1, alias="VERSION")
+    ttl: int = Field(alias="TTL", ge=1)
+    reload_uri: str = Field(alias="RELOAD-URI")
+    pathway_priority: tuple[str, ...] = Field(alias="PATHWAY-PRIORITY", min_length=1)

@@ -1,0 +1,108 @@
+"""Who is who: an Ed25519 key for each machine, and the ring of public keys that others trust.
+
+A machine's private key never leaves its `secrets/` folder. The ring is one small public JSON
+file, so a stolen appliance can sign in its own name only, and for fills only.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+MachineRole = Literal["control", "steering", "encoder", "appliance"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A machine's own name, role and private key."""
+
+    name: str
+    role: MachineRole
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def open(cls, name: str, role: MachineRole, path: Path) -> "Identity":
+        """The identity whose key is in `path`; made there (0600) when the file does not exist."""
+        try:
+            return cls(name, role, _read_key(path))
+        except FileNotFoundError:
+            pass
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:  # another process was faster
+            return cls(name, role, _read_key(path))
+        key = Ed25519PrivateKey.generate()
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(
+                key.private_bytes(
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                )
+            )
+        return cls(name, role, key)
+
+    @property
+    def public(self) -> "PublicIdentity":
+        """What others may know."""
+        return PublicIdentity(self.name, self.role, self.key.public_key())
+
+
+@dataclass(frozen=True)
+class PublicIdentity:
+    """A machine as others know it; its name is the key id."""
+
+    name: str
+    role: MachineRole
+    key: Ed25519PublicKey
+
+
+class Keyring:
+    """The public identities that a service trusts, by name."""
+
+    def __init__(self, identities: "list[PublicIdentity]") -> None:
+        self._by_name = {identity.name: identity for identity in identities}
+
+    def get(self, name: str) -> PublicIdentity | None:
+        """The identity of this name, or None."""
+        return self._by_name.get(name)
+
+    @classmethod
+    def read(cls, path: Path) -> "Keyring":
+        """The ring in a file written by `write`. Raises OSError, or ValueError if malformed."""
+        try:
+            entries = json.loads(path.read_text())["keys"]
+            return cls([_from_json(entry) for entry in entries])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a key ring: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Replaces the file in one step."""
+        text = json.dumps({"keys": [_to_json(i) for i in self._by_name.values()]}, indent=1)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(text)
+        temporary.replace(path)
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} does not hold an Ed25519 key")
+    return key
+
+
+def _to_json(identity: PublicIdentity) -> dict[str, str]:
+    raw = identity.key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return {"name": identity.name, "role": identity.role, "ed25519": raw.hex()}
+
+
+def _from_json(entry: dict[str, str]) -> PublicIdentity:
+    if entry["role"] not in get_args(MachineRole):
+        raise ValueError(f"a key ring knows no role {entry['role']!r}")
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(entry["ed25519"]))
+    return PublicIdentity(entry["name"], entry["role"], key)  # type: ignore[arg-type]

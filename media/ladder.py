@@ -1,0 +1,51 @@
+"""A ladder and its rungs: the targets an encode aims at, before anything is measured."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Codec = Literal["avc"]
+AudioCodec = Literal["aac"]
+
+
+class Rung(BaseModel):
+    """One video target. `max_bps` caps the rate (VBV), `crf` sets the quality below the cap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    codec: Codec = "avc"
+    height: int = Field(ge=64, le=4320)
+    max_bps: int = Field(ge=50_000, le=100_000_000)
+    crf: float = Field(23.0, ge=10, le=45)
+
+    @property
+    def rendition_id(self) -> str:
+        """`v-avc-720`"""
+        return f"v-{self.codec}-{self.height}"
+
+
+class AudioRung(BaseModel):
+    """One audio target for each audio track that is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    codec: AudioCodec = "aac"
+    bps: int = Field(128_000, ge=32_000, le=1_000_000)
+    channels: int = Field(2, ge=1, le=8)
+
+
+class Ladder(BaseModel):
+    """The rungs from the lowest to the highest, and how time is cut.
+
+    `segment_s` is a whole number of GOPs of `gop_s`, so that every segment starts with an IDR
+    (Apple HLS Authoring Specification 7.4) and boundaries agree across rungs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rungs: tuple[Rung, ...] = Field(min_length=1, max_length=16)
+    audio: AudioRung | None = AudioRung()
+    gop_s: float = Field(2.0, gt=0, le=10)
+    segment_gops: int = Field(3, ge=1, le=10)
+
+    @property
+    def segment_s(self) -> float:
+        """Nominal seconds per segment."""
+        return self.gop_s * self.segment_gops

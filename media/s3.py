@@ -1,0 +1,282 @@
+"""Objects in an S3-compatible store, through boto3 in a bounded pool of threads.
+
+Conditional puts are create-only (`If-None-Match: *`), the one condition that every server
+tried here knows. Addresses are path-style, as self-hosted servers want them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from media.objects import (
+    CHUNK_BYTES,
+    DonePart,
+    ObjectInfo,
+    ProgressFn,
+    StoreUnavailable,
+    check_key,
+)
+
+T = TypeVar("T")
+PART_BYTES = 16 * 1024 * 1024
+THREADS = 16
+
+
+class S3Store:
+    """One bucket, or the part of one below `prefix`."""
+
+    def __init__(
+        self, bucket: str, endpoint: str | None = None, region: str = "us-east-1", prefix: str = ""
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=region,
+            config=Config(
+                signature_version="s3v4",  # the default signs presigned parts with v2
+                s3={"addressing_style": "path"},
+                connect_timeout=3,
+                read_timeout=20,
+                retries={"total_max_attempts": 3, "mode": "standard"},
+                max_pool_connections=THREADS,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
+        self._transfer = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4
+        )
+
+    async def put_bytes(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if create_only else {}
+        await self._run(
+            key,
+            lambda: self._client.put_object(
+                Bucket=self._bucket, Key=self._key(key), Body=data, **condition
+            ),
+        )
+
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        create_only: bool = False,
+        progress: ProgressFn | None = None,
+    ) -> None:
+        if create_only:
+            try:
+                await self.stat(key)
+            except FileNotFoundError:
+                pass
+            else:
+                raise FileExistsError(key)
+        counted = _counter(progress)
+        await self._run(
+            key,
+            lambda: self._client.upload_file(
+                str(path),
+                self._bucket,
+                self._key(key),
+                Config=self._transfer,
+                Callback=counted,
+                ExtraArgs={"IfNoneMatch": "*"}
+                if create_only and path.stat().st_size < PART_BYTES
+                else None,
+            ),
+        )
+
+    async def get_bytes(self, key: str, *, max_bytes: int) -> bytes:
+        def get() -> bytes:
+            body = self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"]
+            with body:
+                return bytes(body.read(max_bytes + 1))
+
+        data = await self._run(key, get)
+        if len(data) > max_bytes:
+            raise ValueError(f"{key} is larger than {max_bytes} bytes")
+        return data
+
+    async def stream(
+        self, key: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        if length == 0:
+            return
+        span = {}
+        if start or length is not None:
+            end = "" if length is None else start + length - 1
+            span = {"Range": f"bytes={start}-{end}"}
+        try:
+            answer = await self._run(
+                key,
+                lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key), **span),
+            )
+        except _RangeBeyondEnd:
+            return
+        body = answer["Body"]
+        try:
+            while piece := await self._run(key, lambda: body.read(CHUNK_BYTES)):
+                yield piece
+        finally:
+            body.close()
+
+    async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
+        counted = _counter(progress)
+        await self._run(
+            key,
+            lambda: self._client.download_file(
+                self._bucket, self._key(key), str(path), Config=self._transfer, Callback=counted
+            ),
+        )
+
+    async def stat(self, key: str) -> ObjectInfo:
+        head = await self._run(
+            key, lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        )
+        return ObjectInfo(key, head["ContentLength"])
+
+    async def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        wanted = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        while True:
+            page = await self._run(prefix, partial(self._client.list_objects_v2, **wanted))
+            for item in page.get("Contents", ()):
+                yield ObjectInfo(item["Key"].removeprefix(self._prefix), item["Size"])
+            if not page.get("IsTruncated"):
+                return
+            wanted["ContinuationToken"] = page["NextContinuationToken"]
+
+    async def delete(self, key: str) -> None:
+        await self._run(
+            key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+        )
+
+    async def start_upload(self, key: str) -> str:
+        answer = await self._run(
+            key,
+            lambda: self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key(key)),
+        )
+        return str(answer["UploadId"])
+
+    async def part_url(self, key: str, upload_id: str, number: int, ttl_s: int) -> str | None:
+        return await self._run(
+            key,
+            lambda: self._client.generate_presigned_url(
+                "upload_part", Params=self._part(key, upload_id, number), ExpiresIn=ttl_s
+            ),
+        )
+
+    async def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        answer = await self._run(
+            key,
+            lambda: self._client.upload_part(**self._part(key, upload_id, number), Body=data),
+        )
+        return str(answer["ETag"])
+
+    async def finish_upload(self, key: str, upload_id: str, parts: list[DonePart]) -> None:
+        named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        await self._run(
+            key,
+            lambda: self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key(key),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": named},
+            ),
+        )
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        try:
+            await self._run(
+                key,
+                lambda: self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key(key), UploadId=upload_id
+                ),
+            )
+        except FileNotFoundError:
+            pass
+
+    async def create_bucket(self) -> None:
+        """The bucket exists."""
+        try:
+            await self._run(self._bucket, lambda: self._client.create_bucket(Bucket=self._bucket))
+        except FileExistsError:
+            pass
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _key(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _part(self, key: str, upload_id: str, number: int) -> dict[str, Any]:
+        return {
+            "Bucket": self._bucket,
+            "Key": self._key(key),
+            "UploadId": upload_id,
+            "PartNumber": number,
+        }
+
+    async def _run(self, key: str, call: Callable[[], T]) -> T:
+        """The call's answer, from a thread; its errors in the words of `objects`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        except ClientError as error:
+            raise _in_our_words(error, key) from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"the store does not answer: {error}") from error
+
+
+class _RangeBeyondEnd(Exception):
+    """HTTP 416: nothing is left to read."""
+
+
+_MEANING: dict[str, type[Exception]] = {
+    "404": FileNotFoundError,
+    "NoSuchKey": FileNotFoundError,
+    "NoSuchUpload": FileNotFoundError,
+    "PreconditionFailed": FileExistsError,
+    "412": FileExistsError,
+    "BucketAlreadyOwnedByYou": FileExistsError,
+    "BucketAlreadyExists": FileExistsError,
+    "InvalidPart": ValueError,
+    "InvalidPartOrder": ValueError,
+    "EntityTooSmall": ValueError,
+    "InvalidRange": _RangeBeyondEnd,
+    "416": _RangeBeyondEnd,
+}
+
+
+def _in_our_words(error: ClientError, key: str) -> Exception:
+    detail = error.response.get("Error", {})
+    meaning = _MEANING.get(str(detail.get("Code", "")))
+    if meaning is not None:
+        return meaning(key)
+    return StoreUnavailable(
+        f"the store refused {error.operation_name}: {detail.get('Code')} {detail.get('Message')}"
+    )
+
+
+def _counter(progress: ProgressFn | None) -> Callable[[int], None] | None:
+    """boto3 tells the bytes of each piece; we tell the bytes so far."""
+    if progress is None:
+        return None
+    tell, done = progress, 0
+
+    def count(piece_bytes: int) -> None:
+        nonlocal done
+        done += piece_bytes
+        tell(done)
+
+    return count

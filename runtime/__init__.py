@@ -1,0 +1,1 @@
+"""How every service of the house runs: settings, logs, errors, HTTP, start and stop, children."""

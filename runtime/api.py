@@ -1,0 +1,334 @@
+"""An HTTP API as one table of routes.
+
+A `Route` names method, path, models, roles and error codes. From the table come the aiohttp
+application (validation, authorization, errors, request ids) and the OpenAPI document, so what is
+documented is what is checked. Handlers get a `Call` and return a model, or a response of their
+own; they raise `Problem`.
+"""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from media.objects import StoreUnavailable
+from runtime.errors import CODES, Problem, ProblemDetails
+from runtime.log import logger
+
+REQUEST_ID = "X-Request-Id"
+MAX_BODY_BYTES = 64 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: an account or a machine, and the role that the route table knows."""
+
+    name: str
+    role: str
+    user_id: str | None = None
+
+
+@dataclass
+class Call:
+    """One request, validated: `path` holds the path parameters."""
+
+    request: web.Request
+    path: dict[str, str]
+    raw_body: BaseModel | None
+    raw_query: BaseModel | None
+    caller: Caller | None
+    request_id: str
+
+    def body(self, model: type[M]) -> M:
+        """The body; `model` is the one the route names."""
+        return cast(M, self.raw_body)
+
+    def query(self, model: type[M]) -> M:
+        """The query; `model` is the one the route names."""
+        return cast(M, self.raw_query)
+
+    @property
+    def who(self) -> Caller:
+        """The caller of a route that has roles."""
+        if self.caller is None:
+            raise Problem("not_signed_in")
+        return self.caller
+
+
+Handler = Callable[[Call], Awaitable[BaseModel | web.StreamResponse | None]]
+Authenticate = Callable[[web.Request], Awaitable[Caller | None]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address of an API.
+
+    `params` gives the type of each path parameter; one that does not fit is 404. `roles` empty
+    means public. `body` is read only up to `max_body_bytes`. `media_type` is for routes that
+    answer something else than JSON and return their own response.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    roles: frozenset[str] = frozenset()
+    errors: tuple[str, ...] = ()
+    status: int = 200
+    media_type: str | None = None
+    max_body_bytes: int = MAX_BODY_BYTES
+
+
+async def nobody(request: web.Request) -> Caller | None:
+    """Authenticates no one: for APIs whose routes are all public."""
+    return None
+
+
+def make_app(routes: Sequence[Route], authenticate: Authenticate = nobody) -> web.Application:
+    """The application that serves the table. `authenticate` returns None for the anonymous and
+    raises Problem for credentials that are wrong."""
+    largest = max((route.max_body_bytes for route in routes), default=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_problems], client_max_size=largest)
+    for route in routes:
+        app.router.add_route(route.method, route.path, _endpoint(route, authenticate))
+    return app
+
+
+def problem_response(problem: Problem, request_id: str = "") -> web.Response:
+    """The answer that carries a problem."""
+    headers = {"Cache-Control": "no-store"}
+    if request_id:
+        headers[REQUEST_ID] = request_id
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=problem.details(request_id).model_dump_json(),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def model_response(model: BaseModel | None, status: int = 200) -> web.Response:
+    """A model as JSON; None as an empty answer."""
+    if model is None:
+        return web.Response(status=204 if status == 200 else status)
+    return web.Response(
+        body=model.model_dump_json(by_alias=True), status=status, content_type="application/json"
+    )
+
+
+def _endpoint(
+    route: Route, authenticate: Authenticate
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    params = {name: TypeAdapter(kind) for name, kind in route.params.items()}
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        for name, adapter in params.items():
+            try:
+                adapter.validate_python(request.match_info[name])
+            except ValidationError:
+                raise Problem("not_found", f"{name} is not one.") from None
+        caller = await _authorize(route, request, authenticate)
+        call = Call(
+            request=request,
+            path=dict(request.match_info),
+            raw_body=await _body(route, request),
+            raw_query=_query(route, request),
+            caller=caller,
+            request_id=request["request_id"],
+        )
+        answer = await route.handler(call)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return model_response(answer, route.status)
+
+    return endpoint
+
+
+async def _authorize(
+    route: Route, request: web.Request, authenticate: Authenticate
+) -> Caller | None:
+    if not route.roles:
+        return None
+    caller = await authenticate(request)
+    if caller is None:
+        raise Problem("not_signed_in")
+    if caller.role not in route.roles:
+        raise Problem("not_allowed")
+    return caller
+
+
+async def _body(route: Route, request: web.Request) -> BaseModel | None:
+    if route.body is None:
+        return None
+    if (request.content_length or 0) > route.max_body_bytes:
+        raise Problem("body_too_large", f"At most {route.max_body_bytes} bytes are taken here.")
+    raw = await request.read()
+    if len(raw) > route.max_body_bytes:
+        raise Problem("body_too_large", f"At most {route.max_body_bytes} bytes are taken here.")
+    try:
+        return route.body.model_validate_json(raw)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _query(route: Route, request: web.Request) -> BaseModel | None:
+    if route.query is None:
+        return None
+    try:
+        return route.query.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> Problem:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Problem("bad_request", "The body is not JSON.")
+    where = ".".join(str(part) for part in first["loc"])
+    return Problem("invalid_field", f"{where}: {first['msg']}." if where else f"{first['msg']}.")
+
+
+@web.middleware
+async def _problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Gives each request its id, and each failure its problem document."""
+    given = request.headers.get(REQUEST_ID, "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request["request_id"] = request_id
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        try:
+            response = await handler(request)
+        except Problem as problem:
+            return problem_response(problem, request_id)
+        except StoreUnavailable as error:
+            return problem_response(Problem("store_unavailable", str(error)), request_id)
+        except web.HTTPException as error:
+            return problem_response(_from_http(error), request_id)
+        except ConnectionError:
+            raise  # the client left
+        except Exception:
+            logger().exception("request_failed", method=request.method, path=request.path)
+            return problem_response(Problem("internal"), request_id)
+    if not response.prepared:
+        response.headers.setdefault(REQUEST_ID, request_id)
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _from_http(error: web.HTTPException) -> Problem:
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+    return Problem(codes.get(error.status, "bad_request" if error.status < 500 else "internal"))
+
+
+def openapi(routes: Sequence[Route], title: str, version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the table."""
+    schemas: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        operation = _operation(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path)}".strip("_"),
+        "responses": _responses(route, schemas),
+    }
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": TypeAdapter(route.params.get(name, str)).json_schema(),
+        }
+        for name in re.findall(r"{(\w+)", route.path)
+    ]
+    if route.query is not None:
+        described = _schema(route.query, "validation", schemas, inline=True)
+        required = described.get("required", ())
+        parameters += [
+            {"name": name, "in": "query", "required": name in required, "schema": schema}
+            for name, schema in described.get("properties", {}).items()
+        ]
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        schema = _schema(route.body, "validation", schemas)
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    if route.roles:
+        operation["security"] = [{"bearer": []}]
+        operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
+    return operation
+
+
+def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    codes = set(route.errors) | {"internal"}
+    if route.params:
+        codes.add("not_found")
+    if route.roles:
+        codes |= {"not_signed_in", "not_allowed", "token_expired", "token_invalid"}
+    if route.body is not None:
+        codes |= {"bad_request", "body_too_large", "invalid_field"}
+    if route.query is not None:
+        codes.add("invalid_field")
+    problem = _schema(ProblemDetails, "serialization", schemas)
+    responses: dict[str, Any] = {}
+    for status in sorted({CODES[code].status for code in codes}):
+        named = sorted(code for code in codes if CODES[code].status == status)
+        responses[str(status)] = {
+            "description": ", ".join(named),
+            "content": {"application/problem+json": {"schema": problem}},
+        }
+    if route.answer is not None:
+        content = {"application/json": {"schema": _schema(route.answer, "serialization", schemas)}}
+        responses[str(route.status)] = {"description": route.summary, "content": content}
+    elif route.media_type is not None:
+        responses[str(route.status)] = {
+            "description": route.summary,
+            "content": {route.media_type: {"schema": {}}},
+        }
+    else:
+        status = 204 if route.status == 200 else route.status
+        responses[str(status)] = {"description": route.summary}
+    return dict(sorted(responses.items()))
+
+
+def _schema(
+    model: type[BaseModel], mode: Any, schemas: dict[str, Any], *, inline: bool = False
+) -> dict[str, Any]:
+    schema = model.model_json_schema(mode=mode, ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    if inline:
+        return schema
+    schemas[model.__name__] = schema
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -1,0 +1,106 @@
+"""What all commands share: where the cluster is, who asks, and how answers and errors look."""
+
+import asyncio
+import json as jsonlib
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+
+from media.api import Login, Tokens
+from runtime.client import Client
+from runtime.errors import Problem, as_json
+
+T = TypeVar("T")
+
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="NEARCAST_DATA", help="The cluster's data folder.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def perform(work: Coroutine[Any, Any, T], *, json: bool = False) -> T:
+    """The result of the work. A Problem becomes one sentence on standard error, or with `json` its
+    problem document on standard output; the program then ends with 1."""
+    try:
+        return asyncio.run(work)
+    except Problem as problem:
+        if json:
+            print_json(as_json(problem))
+        else:
+            err.print(f"[red]error:[/red] {problem.detail} {problem.kind.hint}".rstrip())
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def print_json(answer: BaseModel | dict[str, Any]) -> None:
+    """The document on standard output."""
+    if isinstance(answer, BaseModel):
+        answer = answer.model_dump(mode="json", by_alias=True)
+    print(jsonlib.dumps(answer, indent=2))
+
+
+def running_cluster(data: Path) -> dict[str, Any]:
+    """`run.json` of the cluster in this data folder. Raises Problem when none runs."""
+    try:
+        described = jsonlib.loads((data / "run.json").read_text())
+        os.kill(described["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        raise Problem(
+            "unavailable", f"No cluster runs in {data}. Start one with `nearcast up --data {data}`."
+        ) from None
+    return dict(described)
+
+
+@asynccontextmanager
+async def signed_in(data: Path) -> AsyncIterator[Client]:
+    """The control plane's API, signed in: the address and account from NEARCAST_URL,
+    NEARCAST_USER and NEARCAST_PASSWORD, or else those of the cluster in the data folder. It stays
+    signed in for as long as the command takes."""
+    url = os.environ.get("NEARCAST_URL") or running_cluster(data)["control_plane"]
+    tokens = await _sign_in(url, data)
+
+    async def renew() -> None:
+        nonlocal tokens
+        while True:
+            left_s = (tokens.expires_at - datetime.now(UTC)).total_seconds()
+            await asyncio.sleep(max(left_s / 2, 5.0))
+            with suppress(Problem):  # the old token lasts a while, and a call will tell
+                tokens = await _sign_in(url, data)
+
+    renewing = asyncio.create_task(renew(), name="renew-token")
+    try:
+        async with Client(url, authorize=lambda: tokens.access_token, timeout_s=30.0) as client:
+            yield client
+    finally:
+        renewing.cancel()
+
+
+async def _sign_in(url: str, data: Path) -> Tokens:
+    async with Client(url) as anonymous:
+        return await anonymous.call("POST", "/v1/auth/login", Tokens, body=_account(data))
+
+
+def _account(data: Path) -> Login:
+    name, password = os.environ.get("NEARCAST_USER"), os.environ.get("NEARCAST_PASSWORD")
+    if name and password:
+        return Login(name=name, password=password)
+    try:
+        return Login.model_validate_json((data / "secrets" / "admin.json").read_text())
+    except OSError:
+        raise Problem(
+            "not_signed_in",
+            "Set NEARCAST_USER and NEARCAST_PASSWORD, or give the cluster's --data.",
+        ) from None
