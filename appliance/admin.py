@@ -1,0 +1,142 @@
+"""The admin port: health, metrics, state, drain and purge, for operators and the fleet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+
+from media.fleet import DrainRequest, Report
+from media.ids import PackageId
+from media.keys import Keyring
+from media.token import TokenRefused, verify_machine_token
+from runtime.api import Authenticate, Call, Caller, Route, make_app, openapi
+from runtime.errors import Problem
+
+if TYPE_CHECKING:
+    from appliance.keeper import Keeper
+
+_FLEET = frozenset({"control", "steering"})
+
+
+class State(BaseModel):
+    """`GET /v1/state`: what the appliance is and does."""
+
+    report: Report
+    complete_packages: tuple[str, ...]
+    fills_in_flight: int
+    plan_version: str
+    plan_missing_files: int
+
+
+class PurgeOrder(BaseModel):
+    """`POST /v1/purge`"""
+
+    model_config = ConfigDict(extra="forbid")
+    package_id: PackageId
+
+
+class Ok(BaseModel):
+    """Done."""
+
+    ok: bool = True
+
+
+def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
+    """The application of the admin port. Reading is open (the port is on loopback, or behind the
+    fleet's network); changing wants a machine token of the control plane or steering."""
+    admin = _Admin(keeper)
+    routes = [
+        Route("GET", "/healthz", admin.healthz, "The process lives", answer=Ok),
+        Route(
+            "GET",
+            "/readyz",
+            admin.readyz,
+            "It can serve",
+            answer=Ok,
+            errors=("unavailable",),
+        ),
+        Route("GET", "/metrics", admin.metrics, "Prometheus metrics", media_type="text/plain"),
+        Route("GET", "/v1/state", admin.state, "What it is and does", answer=State),
+        Route(
+            "PUT",
+            "/v1/drain",
+            admin.drain,
+            "Takes no new sessions, until told otherwise",
+            body=DrainRequest,
+            answer=Ok,
+            roles=_FLEET,
+        ),
+        Route(
+            "POST",
+            "/v1/purge",
+            admin.purge,
+            "Unlinks a package; answers when no worker serves it any more",
+            body=PurgeOrder,
+            answer=Ok,
+            roles=_FLEET,
+            errors=("unavailable",),
+        ),
+    ]
+    described = openapi(routes, "Nearcast appliance", "1")
+
+    async def document(call: Call) -> web.Response:
+        return web.json_response(described)
+
+    routes.append(
+        Route("GET", "/openapi.json", document, "This document", media_type="application/json")
+    )
+    return make_app(routes, _authenticator(keeper.appliance_id, trust))
+
+
+class _Admin:
+    def __init__(self, keeper: "Keeper") -> None:
+        self._keeper = keeper
+
+    async def healthz(self, call: Call) -> Ok:
+        return Ok()
+
+    async def readyz(self, call: Call) -> Ok:
+        health = self._keeper.health()
+        if health.state == "out":
+            raise Problem("unavailable", health.bottleneck)
+        return Ok()
+
+    async def metrics(self, call: Call) -> web.Response:
+        return web.Response(body=self._keeper.metrics(), content_type="text/plain", charset="utf-8")
+
+    async def state(self, call: Call) -> State:
+        keeper = self._keeper
+        return State(
+            report=keeper.report(),
+            complete_packages=keeper.ledger.complete_packages(),
+            fills_in_flight=len(keeper.fills),
+            plan_version=keeper.plan.plan.version if keeper.plan.plan else "",
+            plan_missing_files=max(0, keeper.plan.missing_files),
+        )
+
+    async def drain(self, call: Call) -> Ok:
+        draining = call.body(DrainRequest).draining
+        self._keeper.obey_notices(self._keeper.notices.model_copy(update={"draining": draining}))
+        return Ok()
+
+    async def purge(self, call: Call) -> Ok:
+        try:
+            await self._keeper.purge(call.body(PurgeOrder).package_id)
+        except TimeoutError:
+            raise Problem("unavailable", "A worker has not let go of the package yet.") from None
+        return Ok()
+
+
+def _authenticator(appliance_id: str, trust: Path) -> Authenticate:
+    async def authenticate(request: web.Request) -> Caller | None:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind != "Bearer":
+            return None
+        try:
+            signer = verify_machine_token(token, Keyring.read(trust), appliance_id)
+        except TokenRefused as refused:
+            raise Problem(refused.code) from None
+        return Caller(signer.name, signer.role)
+
+    return authenticate

@@ -1,0 +1,138 @@
+"""Wires an appliance: the parent that binds and restarts, the keeper, the workers.
+
+The parent opens one SO_REUSEPORT socket per worker and holds it: a worker that is killed loses no
+connection that the kernel has queued, its successor takes them.
+"""
+
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.board import Board, Word
+from appliance.keeper import Keeper, private_socket
+from appliance.settings import ApplianceSettings
+from appliance.worker import Worker
+from media.objects import open_store
+from runtime.errors import Problem
+from runtime.launch import Launch
+from runtime.service import Service, bind, url_of
+from runtime.settings import load
+from runtime.supervise import Daemon
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an appliance keeps its things."""
+
+    data: Path
+    home: Path
+    cache: Path
+    trust: Path
+    log: Path
+
+    @classmethod
+    def of(cls, launch: Launch, settings: ApplianceSettings) -> "Place":
+        """The places of a launch; folders are made."""
+        home = launch.data / "appliances" / launch.instance
+        cache = Path(settings.cache_dir) if settings.cache_dir else home / "cache"
+        logs = launch.data / "logs"
+        for folder in (home, cache, logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        trust = launch.data / "secrets" / "trust.json"
+        if not trust.exists():
+            raise Problem("bad_settings", f"There is no key ring at {trust}.")
+        return cls(launch.data, home, cache, trust, logs / f"access-{launch.instance}.log")
+
+
+def settings_of(launch: Launch) -> ApplianceSettings:
+    """The settings of a launch."""
+    return load(ApplianceSettings, "appliance", file=launch.config, flags=launch.flags)
+
+
+async def parent(service: Service, launch: Launch) -> None:
+    """Keeps one keeper and the workers alive until the service stops."""
+    settings = settings_of(launch)
+    place = Place.of(launch, settings)
+    board = Board(place.home / "board")
+    for slot in range(64):
+        board.row(slot)[Word.ALIVE] = 0
+    first = bind(settings.listen, reuse_port=True)
+    listen = url_of(first).removeprefix("http://")
+    listeners = [first, *(bind(listen, reuse_port=True) for _ in range(settings.workers - 1))]
+    link = private_socket("keeper")
+    public_url = settings.public_url or url_of(first)
+    keeper = Daemon("keeper", [*_argv(launch, "keeper", link), f"--public-url={public_url}"])
+    workers = [_worker(launch, slot, s, link, board) for slot, s in enumerate(listeners)]
+    try:
+        admin = (await keeper.start())["admin"]
+        await keeper.keep()
+        for worker in workers:
+            await worker.start()
+            await worker.keep()
+        service.ready(data=url_of(first), admin=admin, public=public_url)
+        await service.stopping.wait()
+    finally:
+        for daemon in (*workers, keeper):
+            await daemon.stop()
+        for listener in listeners:
+            listener.close()
+        shutil.rmtree(link.parent, ignore_errors=True)
+
+
+async def keeper(service: Service, launch: Launch, link: Path, public_url: str) -> None:
+    """The keeper's process."""
+    settings = settings_of(launch)
+    place = Place.of(launch, settings)
+    store = open_store(settings.store or f"file://{(place.data / 'store').absolute()}")
+    link.unlink(missing_ok=True)
+    await Keeper(
+        launch.instance, place.data, place.home, place.cache, public_url, store, settings
+    ).run(service, link)
+
+
+async def worker(service: Service, launch: Launch, link: Path, slot: int, socket_fd: int) -> None:
+    """A worker's process; it serves on the inherited socket."""
+    settings = settings_of(launch)
+    place = Place.of(launch, settings)
+    listener = socket.socket(fileno=socket_fd)
+    listener.setblocking(False)
+    serving = Worker(
+        launch.instance,
+        slot,
+        listener,
+        place.home,
+        place.cache,
+        place.trust,
+        place.log if settings.access_log else None,
+        link,
+        settings,
+    )
+    service.spawn("link", serving.link.run(service.ready))
+    await serving.run(service.stopping)
+
+
+def _worker(launch: Launch, slot: int, listener: socket.socket, link: Path, board: Board) -> Daemon:
+    def died() -> None:  # nobody waits for the dead to acknowledge
+        board.row(slot)[Word.ALIVE] = 0
+        board.row(slot)[Word.OPEN] = 0
+
+    argv = [*_argv(launch, "worker", link), f"--slot={slot}", f"--socket-fd={listener.fileno()}"]
+    return Daemon(f"worker-{slot}", argv, pass_fds=[listener.fileno()], died=died)
+
+
+def _argv(launch: Launch, part: str, link: Path) -> list[str]:
+    argv = [
+        sys.executable,
+        "-m",
+        "appliance",
+        f"--data={launch.data}",
+        f"--instance={launch.instance}",
+        f"--log-level={launch.log_level}",
+        f"--part={part}",
+        f"--link={link}",
+    ]
+    if launch.config is not None:
+        argv.append(f"--config={launch.config}")
+    return argv + [f"--set={key}={value}" for key, value in launch.flags.items()]

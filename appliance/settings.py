@@ -1,0 +1,35 @@
+"""Settings of an appliance: the table [appliance] of nearcast.toml."""
+
+from pydantic import Field
+
+from runtime.settings import Settings
+
+
+class ApplianceSettings(Settings):
+    """Every key with its default; sizes in bytes, times in seconds."""
+
+    site: str = Field("north", description="The site this appliance stands in")
+    listen: str = Field("127.0.1.1:8090", description="Data port, for players and peers")
+    admin_listen: str = Field("127.0.1.1:8091", description="Admin port, for operators")
+    public_url: str = Field("", description="Address that players use; empty: the data port's own")
+    store: str = Field("", description="Object store to fill from; empty: file://DATA/store")
+    steering_url: str = Field("http://127.0.0.1:8081", description="Where to report and ask")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve; about one per core")
+    cache_dir: str = Field("", description="Cache folder; empty: DATA/appliances/{instance}/cache")
+    budget_bytes: int = Field(
+        10 * 1024**3, ge=1024**2, description="Bytes of the cache, fills in flight included"
+    )
+    capacity_bps: int = Field(
+        1_000_000_000, gt=0, description="Bits per second it can send; load is measured against it"
+    )
+    report_interval_s: float = Field(5.0, gt=0, le=60, description="Between two reports")
+    plan_poll_s: float = Field(5.0, gt=0, le=3600, description="Between two looks at the plan")
+    fill_concurrency: int = Field(8, ge=1, le=256, description="Files filled at once by the plan")
+    fill_stall_s: float = Field(5.0, gt=0, description="A source that sends nothing is left")
+    max_connections: int = Field(20_000, ge=1, description="Open connections per worker")
+    max_connections_per_address: int = Field(2_000, ge=1, description="The same from one address")
+    idle_timeout_s: float = Field(60.0, gt=0, description="A silent connection is closed")
+    request_timeout_s: float = Field(10.0, gt=0, description="A request head has to be whole by")
+    send_stall_s: float = Field(20.0, gt=0, description="A reader that takes nothing is dropped")
+    open_files: int = Field(4096, ge=16, description="Descriptors that a worker keeps open")
+    access_log: bool = Field(True, description="One JSON line per request in DATA/logs")

@@ -1,0 +1,70 @@
+"""A real appliance: parent, keeper and worker, without steering."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from media.keys import Identity
+from runtime.supervise import Daemon
+from tests.packages import MadePackage, make_keys, make_package
+
+
+@dataclass
+class Standing:
+    """An appliance that can be started and stopped, its keys and its store."""
+
+    data: Path
+    keys: dict[str, Identity]
+    name: str = "north-1"
+    settings: dict[str, str] = field(default_factory=dict)
+    daemon: Daemon | None = None
+
+    @property
+    def store(self) -> Path:
+        return self.data / "store"
+
+    def package(self) -> MadePackage:
+        """A new package in the store."""
+        return make_package(self.store)
+
+    def url(self, package: MadePackage, path: str, **claims: object) -> str:
+        """Where a fresh session finds a file."""
+        assert self.daemon is not None
+        token = package.token(self.keys["control"], **claims)
+        return f"{self.daemon.urls['data']}/{token}/{package.base}{path}"
+
+    async def start(self) -> None:
+        settings = {
+            "listen": "127.0.1.1:0",
+            "admin_listen": "127.0.1.1:0",
+            "steering_url": "http://127.0.0.1:9",
+            **self.settings,
+        }
+        argv = [sys.executable, "-m", "appliance", f"--data={self.data}"]
+        argv += [f"--instance={self.name}", "--log-level=error"]
+        argv += [f"--set={key}={value}" for key, value in settings.items()]
+        self.daemon = Daemon(self.name, argv)
+        await self.daemon.start()
+
+    async def stop(self) -> None:
+        if self.daemon is not None:
+            await self.daemon.stop()
+            self.daemon = None
+
+    def log(self) -> list[dict[str, object]]:
+        """The access log, as written so far."""
+        path = self.data / "logs" / f"access-{self.name}.log"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+async def appliance(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Standing]:
+    standing = Standing(tmp_path, make_keys(tmp_path, "north-1"))
+    standing.settings = dict(getattr(request, "param", {}))
+    await standing.start()
+    yield standing
+    await standing.stop()

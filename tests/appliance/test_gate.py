@@ -1,0 +1,179 @@
+"""What a request may have: a table of requests and decisions, without I/O."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance.gate import FileWant, Gate, Learn, Preflight, Reject, Serve, releasable
+from media.fleet import Notices, Purge
+from media.keys import Identity, Keyring
+from tests.packages import MadePackage, make_keys, make_package
+
+NOW = time.time()
+
+
+class Door:
+    """A gate with a package that it has learnt, and a way to ask it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys = make_keys(folder, "north-1")
+        self.package = make_package(folder / "store", renditions=("v-avc-720", "v-avc-360"))
+        self.gate = Gate(Keyring([identity.public for identity in self.keys.values()]))
+        self.token = self.package.token(self.keys["control"])
+
+    def ask(self, path: str, *, token: str | None = None, method: bytes = b"GET") -> object:
+        target = f"/{token or self.token}/{self.package.base}{path}"
+        return self.gate.decide(method, target.encode(), NOW)
+
+    def learn(self, want: FileWant) -> None:
+        self.gate.learn(want, self.package.files[want.path])
+
+    def learn_all(self) -> None:
+        for path in ("v-avc-720/1.m4s", "v-avc-360/1.m4s"):
+            while isinstance(asked := self.ask(path), Learn):
+                self.learn(asked.want)
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    return Door(tmp_path)
+
+
+def test_it_learns_the_inventory_then_the_list_then_serves(door: Door) -> None:
+    first = door.ask("v-avc-720/1.m4s")
+    assert isinstance(first, Learn) and first.want.path == "inventory.json"
+    assert first.want.size is None
+    door.learn(first.want)
+    second = door.ask("v-avc-720/1.m4s")
+    assert isinstance(second, Learn) and second.want.path == "v-avc-720/files.json"
+    door.learn(second.want)
+    served = door.ask("v-avc-720/1.m4s")
+    assert isinstance(served, Serve) and served.want.size == 100_000
+    assert served.want.object_key == f"{door.package.base}v-avc-720/1.m4s"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("v-avc-720/99.m4s", "not_in_package"),
+        ("v-avc-720/../inventory.json", "not_in_package"),
+        ("..%2f..%2fsecrets/control.key", "not_in_package"),
+        ("%2e%2e/inventory.json", "not_in_package"),
+        ("v-avc-720//1.m4s", "not_in_package"),
+        ("v-avc-720/1.m4s%00", "not_in_package"),
+        ("", "not_in_package"),
+        ("v-avc-999/1.m4s", "not_in_package"),
+    ],
+)
+def test_paths_that_the_inventory_does_not_list(door: Door, path: str, code: str) -> None:
+    door.learn_all()
+    answer = door.ask(path)
+    assert isinstance(answer, Reject) and answer.code == code
+
+
+@pytest.mark.parametrize("target", [b"/", b"*", b"http://x/a", b"/x/titles/a/b", b"/a/b/c/d/e/f/g"])
+def test_other_addresses_are_not_found(door: Door, target: bytes) -> None:
+    assert door.gate.decide(b"GET", target, NOW) == Reject("not_found")
+
+
+def test_methods(door: Door) -> None:
+    assert door.ask("inventory.json", method=b"POST") == Reject("method_not_allowed")
+    assert isinstance(door.ask("inventory.json", method=b"OPTIONS"), Preflight)
+    assert isinstance(door.ask("inventory.json", method=b"HEAD"), Learn)
+
+
+def test_tokens(door: Door, tmp_path: Path) -> None:
+    stranger = Identity.open("control", "control", tmp_path / "other" / "control.key")
+    control, appliance = door.keys["control"], door.keys["north-1"]
+    old = int(NOW) - 120
+    table = {
+        door.package.token(stranger): "token_invalid",  # the right name, another key
+        door.package.token(appliance): "token_invalid",  # appliances may not sign for playback
+        door.package.token(control, scope="fill"): "token_invalid",  # nor the control plane fills
+        door.package.token(control, expires_s=old): "token_expired",
+        door.token[:-4] + "AAAA": "token_invalid",
+        "x": "token_invalid",
+        "\xff": "token_invalid",
+    }
+    for token, code in table.items():
+        answer = door.gate.decide(
+            b"GET", f"/{token}/{door.package.base}inventory.json".encode("latin-1"), NOW
+        )
+        assert isinstance(answer, Reject) and answer.code == code, token
+
+
+def test_a_token_within_the_leeway_still_opens(door: Door) -> None:
+    token = door.package.token(door.keys["control"], expires_s=int(NOW) - 30)
+    assert isinstance(door.ask("inventory.json", token=token), Learn)
+
+
+def test_a_remembered_token_expires(door: Door) -> None:
+    token = door.package.token(door.keys["control"], expires_s=int(NOW) + 5)
+    target = f"/{token}/{door.package.base}inventory.json".encode()
+    assert isinstance(door.gate.decide(b"GET", target, NOW), Learn)
+    late = door.gate.decide(b"GET", target, NOW + 120)
+    assert isinstance(late, Reject) and late.code == "token_expired"
+
+
+def test_a_token_for_another_package_is_foreign(door: Door, tmp_path: Path) -> None:
+    other: MadePackage = make_package(tmp_path / "store")
+    answer = door.ask("inventory.json", token=other.token(door.keys["control"]))
+    assert isinstance(answer, Reject) and answer.code == "token_invalid"
+
+
+def test_a_token_limits_renditions(door: Door) -> None:
+    door.learn_all()
+    token = door.package.token(door.keys["control"], renditions=("v-avc-360",))
+    assert isinstance(door.ask("v-avc-360/1.m4s", token=token), Serve)
+    assert isinstance(door.ask("hls/master.m3u8", token=token), Serve)
+    refused = door.ask("v-avc-720/1.m4s", token=token)
+    assert isinstance(refused, Reject) and refused.code == "not_allowed"
+
+
+def test_a_peer_gets_only_what_is_held(door: Door) -> None:
+    token = door.package.token(door.keys["north-1"], scope="fill")
+    answer = door.ask("inventory.json", token=token)
+    assert isinstance(answer, Learn) and answer.only_if_held
+
+
+def test_notices(door: Door) -> None:
+    door.learn_all()
+    known = door.ask("hls/master.m3u8")
+    assert isinstance(known, Serve)
+    door.gate.obey(Notices(version=1, draining=True))
+    assert isinstance(door.ask("hls/master.m3u8"), Serve)  # a running session goes on
+    fresh = door.package.token(door.keys["control"])
+    assert door.ask("hls/master.m3u8", token=fresh) == Reject("draining")
+    door.gate.obey(Notices(version=2, revoked_sessions=(known.claims.session_id,)))
+    revoked = door.ask("hls/master.m3u8")
+    assert isinstance(revoked, Reject) and revoked.code == "token_invalid"
+    tomb = Purge(package_id=door.package.package_id, until="2100-01-01T00:00:00Z")  # type: ignore[arg-type]
+    door.gate.obey(Notices(version=3, purges=(tomb,)))
+    purged = door.ask("hls/master.m3u8")
+    assert isinstance(purged, Reject) and purged.code == "purged"
+
+
+def test_lists_that_are_not_the_named_ones_are_refused(door: Door) -> None:
+    asked = door.ask("v-avc-720/1.m4s")
+    assert isinstance(asked, Learn)
+    with pytest.raises(ValueError, match="digest"):
+        door.gate.learn(asked.want, door.package.files["inventory.json"] + b" ")
+    assert isinstance(door.ask("v-avc-720/1.m4s"), Learn)
+
+
+@pytest.mark.parametrize(
+    ("size", "landed", "held", "may_leave"),
+    [
+        (1000, 1000, False, 0),
+        (262_144, 262_144, False, 0),
+        (262_144, 262_144, True, 262_144),
+        (1_000_000, 500_000, False, 500_000),
+        (1_000_000, 1_000_000, False, 1_000_000 - 65_536),
+        (1_000_000, 1_000_000, True, 1_000_000),
+    ],
+)
+def test_what_may_leave_before_it_is_verified(
+    size: int, landed: int, held: bool, may_leave: int
+) -> None:
+    assert releasable(size, landed, held) == may_leave

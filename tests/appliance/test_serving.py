@@ -1,0 +1,232 @@
+"""The data port of a real appliance, over real HTTP."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.appliance.conftest import Standing
+from tests.packages import SIZES, MadePackage
+
+
+async def get(
+    url: str, method: str = "GET", **headers: str
+) -> tuple[int, bytes, Mapping[str, str]]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, headers=headers) as answer,
+    ):
+        return answer.status, await answer.read(), answer.headers
+
+
+async def raw(standing: Standing, data: bytes) -> bytes:
+    """What the appliance answers to these bytes, until it closes."""
+    assert standing.daemon is not None
+    host, port = standing.daemon.urls["data"].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_every_file_is_filled_then_hit(appliance: Standing) -> None:
+    package = appliance.package()
+    for path, data in package.files.items():
+        status, body, headers = await get(appliance.url(package, path))
+        assert (status, body) == (200, data), path
+        assert headers["Access-Control-Allow-Origin"] == "*"
+    status, body, headers = await get(appliance.url(package, "v-avc-720/3.m4s"))
+    assert headers["Cache-Status"] == "north-1; hit" and body == package.files["v-avc-720/3.m4s"]
+    assert headers["Content-Type"] == "video/iso.segment"
+    assert headers["ETag"].strip('"') in package.files["v-avc-720/files.json"].decode()
+    assert headers["Cache-Control"].startswith("private, max-age=3")
+    shutil.rmtree(package.folder)  # the store is not asked again
+    assert (await get(appliance.url(package, "v-avc-720/1.m4s")))[0] == 200
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_ranges_head_and_conditions(appliance: Standing, warm: bool) -> None:
+    package = appliance.package()
+    data = package.files["v-avc-720/3.m4s"]
+    url = appliance.url(package, "v-avc-720/3.m4s")
+    if warm:
+        assert (await get(url))[1] == data
+    status, body, headers = await get(url, Range="bytes=1000000-1000099")
+    assert (status, body) == (206, data[1_000_000:1_000_100])
+    assert headers["Content-Range"] == f"bytes 1000000-1000099/{len(data)}"
+    assert (await get(url, Range="bytes=-100"))[1] == data[-100:]
+    assert (await get(url, Range="bytes=0-1,5-6"))[0] == 200
+    status, _, headers = await get(url, Range="bytes=1500000-")
+    assert status == 416 and headers["Content-Range"] == f"bytes */{len(data)}"
+    status, body, headers = await get(url, "HEAD")
+    assert (status, body, headers["Content-Length"]) == (200, b"", str(len(data)))
+    etag = headers["ETag"]
+    status, body, _ = await get(url, **{"If-None-Match": etag})
+    assert (status, body) == (304, b"")
+    assert (await get(url, Range="bytes=0-9", **{"If-Range": etag}))[0] == 206
+    assert (await get(url, Range="bytes=0-9", **{"If-Range": '"other"'}))[0] == 200
+
+
+async def test_what_is_refused(appliance: Standing) -> None:
+    package, other = appliance.package(), appliance.package()
+    good = appliance.url(package, "v-avc-720/1.m4s")
+    foreign = good.replace(package.base, other.base)
+    expired = appliance.url(package, "v-avc-720/1.m4s", expires_s=int(time.time()) - 100)
+    forged = good.replace("/titles", "x/titles", 1)
+    for url, status, code in [
+        (foreign, 403, "token_invalid"),
+        (expired, 403, "token_expired"),
+        (forged, 403, "token_invalid"),
+        (appliance.url(package, "v-avc-720/9.m4s"), 404, "not_in_package"),
+        (good.partition("/titles")[0], 404, "not_found"),
+    ]:
+        seen, body, headers = await get(url)
+        assert (seen, code in body.decode(), headers["Cache-Control"]) == (status, True, "no-store")
+    assert (await get(good, "POST"))[0] == 405
+    status, _, headers = await get(good, "OPTIONS")
+    assert status == 204 and "GET" in headers["Access-Control-Allow-Methods"]
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../secrets/control.key", "..%2f..%2fsecrets/trust.json", "%2e%2e/%2e%2e/board"]
+)
+async def test_no_path_leaves_the_package(appliance: Standing, path: str) -> None:
+    package = appliance.package()
+    target = appliance.url(package, "").split("/", 3)[3]
+    answer = await raw(
+        appliance,
+        f"GET /{target}{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(),
+    )
+    assert answer.startswith(b"HTTP/1.1 404 ") and b"PRIVATE" not in answer
+
+
+async def test_pipelining_keep_alive_and_smuggling(appliance: Standing) -> None:
+    package = appliance.package()
+    target = "/" + appliance.url(package, "v-avc-720/1.m4s").split("/", 3)[3]
+    one = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    last = one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    answers = await raw(appliance, one * 5 + last)
+    assert answers.count(b"HTTP/1.1 200 OK") == 6
+    assert answers.count(package.files["v-avc-720/1.m4s"]) == 6
+    smuggled = one.replace(b"\r\n\r\n", b"\r\nContent-Length: 50\r\n\r\n") + one
+    answer = await raw(appliance, smuggled)
+    assert answer.startswith(b"HTTP/1.1 413 ") and answer.count(b"HTTP/1.1") == 1
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "appliance", [{"request_timeout_s": "0.5", "idle_timeout_s": "0.5"}], indirect=True
+)
+async def test_slow_and_idle_clients_are_dropped(appliance: Standing) -> None:
+    assert await raw(appliance, b"GET /slow HTTP/1.1\r\nHos") == b""
+    assert (await raw(appliance, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 404")
+
+
+async def test_a_hundred_clients_one_fill(appliance: Standing) -> None:
+    package = appliance.package()
+    data = package.files["v-avc-720/3.m4s"]
+    url = appliance.url(package, "v-avc-720/3.m4s")
+    answers = await asyncio.gather(*(get(url) for _ in range(100)))
+    assert all((status, body) == (200, data) for status, body, _ in answers)
+    assert appliance.daemon is not None
+    _, state, _ = await get(f"{appliance.daemon.urls['admin']}/v1/state")
+    lists = sum(len(package.files[n]) for n in ("inventory.json", "v-avc-720/files.json"))
+    assert f'"fill_bytes_store":{len(data) + lists}' in state.decode()
+
+
+async def test_corrupt_and_cut_files_are_never_completed(appliance: Standing) -> None:
+    package = appliance.package()
+    spoil(package, "init.mp4", lambda whole: bytes(len(whole)))
+    spoil(package, "1.m4s", lambda whole: whole[:3])
+    for small in ("init.mp4", "1.m4s"):
+        status, body, _ = await get(appliance.url(package, f"v-avc-720/{small}"))
+        assert status == 502 and b"fill_failed" in body
+    spoil(package, "2.m4s", lambda whole: whole[:3])
+    spoil(package, "3.m4s", lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]))
+    for large in ("2.m4s", "3.m4s"):  # begun, then reset
+        with pytest.raises((aiohttp.ClientPayloadError, ConnectionError)):
+            await get(appliance.url(package, f"v-avc-720/{large}"))
+    cached = appliance.data / "appliances" / "north-1" / "cache"
+    assert sorted(path.name for path in cached.rglob("*.m4s")) == []
+
+
+async def test_a_killed_worker_and_keeper_come_back(appliance: Standing) -> None:
+    package = appliance.package()
+    url = appliance.url(package, "v-avc-720/2.m4s")
+    assert (await get(url))[0] == 200
+    assert appliance.daemon is not None and appliance.daemon.pid is not None
+    for part in children_of(appliance.daemon.pid):
+        os.kill(part, signal.SIGKILL)
+    # The parent holds the listening socket: connections queue until the next worker takes them.
+    assert (await get(url))[1] == package.files["v-avc-720/2.m4s"]
+    async with asyncio.timeout(10):
+        # Until the keeper is back, fills are refused with 503.
+        while (await get(appliance.url(package, "v-avc-720/3.m4s")))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_restart_keeps_what_was_held(appliance: Standing) -> None:
+    package = appliance.package()
+    for path in package.files:
+        assert (await get(appliance.url(package, path)))[0] == 200
+    await appliance.stop()
+    shutil.rmtree(package.folder)
+    await appliance.start()
+    for path, data in package.files.items():
+        assert (await get(appliance.url(package, path)))[:2] == (200, data)
+
+
+@pytest.mark.parametrize(
+    "appliance", [{"store": "s3://bucket?endpoint=http://127.0.0.1:9"}], indirect=True
+)
+async def test_the_store_away_is_one_clear_answer(
+    appliance: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = appliance.package()
+    status, body, headers = await get(appliance.url(package, "v-avc-720/1.m4s"))
+    assert status == 503 and b"store_unavailable" in body and "Retry-After" in headers
+
+
+async def test_the_access_log_names_sessions_and_no_tokens(appliance: Standing) -> None:
+    package = appliance.package()
+    url = appliance.url(package, "v-avc-720/1.m4s")
+    await get(url + "?CMCD=br%3D5000")
+    await get(url)
+    await appliance.stop()  # the last lines are written at the end
+    lines = appliance.log()
+    assert [line["cache"] for line in lines] == ["fill", "hit"]
+    assert all(line["bytes"] == SIZES["1.m4s"] and line["status"] == 200 for line in lines)
+    assert lines[0]["path"] == f"/{package.base}v-avc-720/1.m4s"
+    assert str(lines[0]["session_id"]).startswith("ses_")
+    token = url.split("/")[3]
+    assert token not in (appliance.data / "logs" / "access-north-1.log").read_text()
+
+
+async def test_a_taken_port_is_one_sentence(appliance: Standing, tmp_path: Path) -> None:
+    assert appliance.daemon is not None
+    second = Standing(tmp_path, appliance.keys, settings={})
+    second.settings["listen"] = appliance.daemon.urls["data"].removeprefix("http://")
+    second.settings["admin_listen"] = appliance.daemon.urls["admin"].removeprefix("http://")
+    with pytest.raises(Exception, match=r"Cannot listen on 127\.0\.1\.1:"):
+        await second.start()
+
+
+def spoil(package: MadePackage, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Changes a file behind the inventory's back."""
+    path = package.folder / "v-avc-720" / name
+    path.write_bytes(change(path.read_bytes()))
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that this one has started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
