@@ -38,7 +38,7 @@ class S3Store:
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._client = boto3.client(
+        self._client = boto3.Session().client(
             "s3",
             endpoint_url=endpoint,
             region_name=region,

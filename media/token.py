@@ -14,7 +14,6 @@ Only the control plane may sign for playback; an appliance may sign for `fill`, 
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +32,17 @@ MAX_TOKEN_CHARS = 1200
 
 _EXP, _IAT, _CTI = 4, 6, 7
 _PACKAGE, _INVENTORY, _RENDITIONS, _TITLE, _SCOPE = -70001, -70002, -70003, -70004, -70005
+# What the decoders below raise for hostile bytes.
+_MALFORMED = (
+    CWTError,
+    cbor2.CBORDecodeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)
 _SIGNERS = {"play": "control", "fill": "appliance"}
 
 
@@ -90,7 +100,7 @@ def verify_path_token(token: str, ring: Keyring, now_s: float) -> PathClaims:
         signer = _signer(raw, ring)
         payload = COSE.new().decode(raw, COSEKey.from_pem(_pem(signer), kid=signer.name))
         claims = _claims(cbor2.loads(payload))
-    except (CWTError, ValueError, KeyError, TypeError, binascii.Error, cbor2.CBORDecodeError):
+    except _MALFORMED:
         raise TokenRefused("token_invalid") from None
     if signer.role != _SIGNERS[claims.scope]:
         raise TokenRefused("token_invalid")
@@ -147,13 +157,15 @@ def _signer(raw: bytes, ring: Keyring) -> PublicIdentity:
     """The identity that the envelope's `kid` names: protected or not, it only selects a key."""
     envelope = cbor2.loads(raw)
     parts = envelope.value if isinstance(envelope, cbor2.CBORTag) else envelope
-    unprotected = parts[1]
-    protected = cbor2.loads(parts[0]) if parts[0] else {}
-    kid = protected.get(COSEHeaders.KID, unprotected.get(COSEHeaders.KID))
-    signer = ring.get(kid.decode()) if isinstance(kid, bytes) else None
-    if signer is None:
-        raise ValueError("the key id is unknown")
-    return signer
+    if not isinstance(parts, list) or len(parts) != 4:
+        raise ValueError("the envelope is not a COSE_Sign1")
+    protected, unprotected = cbor2.loads(parts[0]) if parts[0] else {}, parts[1]
+    for header in (protected, unprotected):
+        kid = header.get(COSEHeaders.KID) if isinstance(header, dict) else None
+        signer = ring.get(kid.decode()) if isinstance(kid, bytes) else None
+        if signer is not None:
+            return signer
+    raise ValueError("the key id is unknown")
 
 
 def _pem(identity: PublicIdentity) -> bytes:

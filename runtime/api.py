@@ -21,6 +21,7 @@ from runtime.errors import CODES, Problem, ProblemDetails
 from runtime.log import logger
 
 REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_KEY = web.RequestKey("request_id", str)
 MAX_BODY_BYTES = 64 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -150,7 +151,7 @@ def _endpoint(
             raw_body=await _body(route, request),
             raw_query=_query(route, request),
             caller=caller,
-            request_id=request["request_id"],
+            request_id=request[_REQUEST_ID_KEY],
         )
         answer = await route.handler(call)
         if isinstance(answer, web.StreamResponse):
@@ -211,7 +212,7 @@ async def _problems(
     """Gives each request its id, and each failure its problem document."""
     given = request.headers.get(REQUEST_ID, "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    request["request_id"] = request_id
+    request[_REQUEST_ID_KEY] = request_id
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         try:
             response = await handler(request)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 
 from media.api import Login, Tokens
 from runtime.client import Client
@@ -39,7 +40,8 @@ def perform(work: Coroutine[Any, Any, T], *, json: bool = False) -> T:
         if json:
             print_json(as_json(problem))
         else:
-            err.print(f"[red]error:[/red] {problem.detail} {problem.kind.hint}".rstrip())
+            sentence = escape(f"{problem.detail} {problem.kind.hint}".rstrip())
+            err.print(f"[red]error:[/red] {sentence}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -4,6 +4,7 @@ What lives here may be lost without harm (counters of attempts, the latest repor
 facts belong in the database or the store.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -143,7 +144,9 @@ class RedisState:
 
     async def items(self, prefix: str) -> dict[str, bytes]:
         try:
-            names = [n async for n in self._redis.scan_iter(match=f"{self._prefix}{prefix}*")]
+            # MATCH takes a glob; the prefix is text.
+            pattern = re.sub(r"([][*?^\\-])", r"\\\1", self._prefix + prefix) + "*"
+            names = [n async for n in self._redis.scan_iter(match=pattern)]
             values = cast(list[bytes | None], await self._redis.mget(names) if names else [])
         except RedisError as error:
             raise StateUnavailable(str(error)) from error

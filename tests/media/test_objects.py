@@ -1,0 +1,181 @@
+"""One contract for every store: files, moto (a quick S3) and Swift (a real one)."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from moto.server import ThreadedMotoServer
+
+from media.ids import new_id
+from media.objects import DonePart, FileStore, ObjectStore, StoreUnavailable, check_key, open_store
+from media.s3 import S3Store
+from tests.swift import S3Server, running_swift
+
+MIB = 1024 * 1024
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[S3Server]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield S3Server(f"http://{host}:{port}", "any", "any")
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "moto", "swift"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ObjectStore]:
+    if request.param == "file":
+        yield FileStore(tmp_path / "store")
+        return
+    server: S3Server = request.getfixturevalue(request.param)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    bucket = new_id("b").replace("_", "-")
+    opened = open_store(f"s3://{bucket}?endpoint={server.endpoint}&prefix=films")
+    assert isinstance(opened, S3Store)
+    await opened.create_bucket()
+    yield opened
+    await opened.close()
+
+
+async def test_put_get_stat_delete(store: ObjectStore) -> None:
+    await store.put_bytes("titles/a/x.m4s", b"hello")
+    assert await store.get_bytes("titles/a/x.m4s", max_bytes=5) == b"hello"
+    assert (await store.stat("titles/a/x.m4s")).bytes == 5
+    with pytest.raises(ValueError, match="larger"):
+        await store.get_bytes("titles/a/x.m4s", max_bytes=4)
+    await store.put_bytes("titles/a/x.m4s", b"other")
+    assert await store.get_bytes("titles/a/x.m4s", max_bytes=5) == b"other"
+    await store.delete("titles/a/x.m4s")
+    await store.delete("titles/a/x.m4s")
+    for missing in (store.stat("titles/a/x.m4s"), store.get_bytes("titles/a/x.m4s", max_bytes=5)):
+        with pytest.raises(FileNotFoundError):
+            await missing
+
+
+async def test_create_only_never_replaces(store: ObjectStore, tmp_path: Path) -> None:
+    await store.put_bytes("a/inventory.json", b"first", create_only=True)
+    with pytest.raises(FileExistsError):
+        await store.put_bytes("a/inventory.json", b"second", create_only=True)
+    (tmp_path / "third").write_bytes(b"third")
+    with pytest.raises(FileExistsError):
+        await store.put_file("a/inventory.json", tmp_path / "third", create_only=True)
+    assert await store.get_bytes("a/inventory.json", max_bytes=99) == b"first"
+
+
+async def test_files_go_in_and_out_with_progress(store: ObjectStore, tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(os.urandom(18 * MIB))  # more than one part
+    seen: list[int] = []
+    await store.put_file("masters/ttl/film one.mp4", source, progress=seen.append)
+    assert seen[-1] == 18 * MIB and seen == sorted(seen)
+    seen.clear()
+    await store.get_file("masters/ttl/film one.mp4", target, progress=seen.append)
+    assert target.read_bytes() == source.read_bytes() and seen[-1] == 18 * MIB
+    with pytest.raises(FileNotFoundError):
+        await store.get_file("masters/none", target)
+
+
+async def test_streams_and_ranges(store: ObjectStore) -> None:
+    data = os.urandom(700_000)
+    await store.put_bytes("a/b", data)
+
+    async def read(start: int, length: int | None) -> bytes:
+        return b"".join([piece async for piece in store.stream("a/b", start, length)])
+
+    assert await read(0, None) == data
+    assert await read(10, 300_000) == data[10:300_010]
+    assert await read(699_999, 50) == data[699_999:]
+    assert await read(700_000, None) == b"" and await read(5, 0) == b""
+    with pytest.raises(FileNotFoundError):
+        async for _ in store.stream("a/none"):
+            pass
+
+
+async def test_listing_is_by_prefix_and_in_order(store: ObjectStore) -> None:
+    for key in ("t/b/2", "t/a/1", "t/ab", "u/1"):
+        await store.put_bytes(key, b"x" * 3)
+    found = [(info.key, info.bytes) async for info in store.list_objects("t/a")]
+    assert found == [("t/a/1", 3), ("t/ab", 3)]
+    assert [info.key async for info in store.list_objects("")] == ["t/a/1", "t/ab", "t/b/2", "u/1"]
+    assert [info async for info in store.list_objects("../")] == []
+
+
+async def test_multipart(store: ObjectStore) -> None:
+    key, first, last = "masters/ttl/film.mp4", os.urandom(5 * MIB), os.urandom(1000)
+    upload = await store.start_upload(key)
+    etags = [await _put_part(store, key, upload, 1, os.urandom(5 * MIB))]
+    etags = [await _put_part(store, key, upload, 1, first)]  # again: the last one counts
+    etags.append(await _put_part(store, key, upload, 2, last))
+    with pytest.raises(FileNotFoundError):
+        await store.stat(key)
+    parts = [DonePart(n + 1, etag) for n, etag in enumerate(etags)]
+    with pytest.raises(ValueError):
+        await store.finish_upload(key, upload, [*parts, DonePart(3, '"0123456789abcdef"')])
+    await store.finish_upload(key, upload, parts)
+    assert await store.get_bytes(key, max_bytes=6 * MIB) == first + last
+
+
+async def test_an_aborted_upload_leaves_nothing(store: ObjectStore) -> None:
+    upload = await store.start_upload("masters/x")
+    etag = await _put_part(store, "masters/x", upload, 1, b"part")
+    await store.abort_upload("masters/x", upload)
+    await store.abort_upload("masters/x", upload)
+    # moto answers 500 here, which is as final.
+    with pytest.raises((FileNotFoundError, ValueError, StoreUnavailable)):
+        await store.finish_upload("masters/x", upload, [DonePart(1, etag)])
+    assert [info async for info in store.list_objects("")] == []
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a/.x", "a\n", "a" * 701]
+)
+async def test_keys_stay_in_the_store(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a key"):
+        check_key(key)
+    with pytest.raises(ValueError, match="is not a key"):
+        await FileStore(tmp_path).put_bytes(key, b"x")
+
+
+async def test_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    store = open_store("s3://bucket?endpoint=http://127.0.0.1:9")
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await store.stat("a")
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["", "file:store", "file://host/x", "ftp://x", "s3://b?color=red"])
+def test_addresses_of_no_store(url: str) -> None:
+    with pytest.raises(ValueError, match="store"):
+        open_store(url)
+
+
+async def test_a_failed_put_leaves_no_half_file(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        await store.put_file("a/b", tmp_path / "missing")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def _put_part(store: ObjectStore, key: str, upload: str, number: int, data: bytes) -> str:
+    """By the presigned address where there is one, as a client of the API would."""
+    url = await store.part_url(key, upload, number, 600)
+    if url is None:
+        return await store.put_part(key, upload, number, data)
+    async with aiohttp.ClientSession() as session, session.put(url, data=data) as answer:
+        answer.raise_for_status()
+        return answer.headers["ETag"]

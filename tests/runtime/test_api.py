@@ -1,0 +1,113 @@
+"""The route table: validation, authorization, errors and the OpenAPI document from one place."""
+
+import jsonschema
+from aiohttp import web
+from openapi_spec_validator import validate
+from pydantic import BaseModel, Field
+from pytest_aiohttp.plugin import AiohttpClient
+
+from media.ids import TitleId
+from media.objects import StoreUnavailable
+from runtime.api import Call, Caller, Route, make_app, openapi
+from runtime.errors import Problem, ProblemDetails
+
+
+class Toast(BaseModel):
+    slices: int = Field(ge=1, le=4)
+
+
+class Done(BaseModel):
+    said: str
+
+
+class Search(BaseModel):
+    q: str = Field("", max_length=5)
+
+
+async def toast(call: Call) -> Done:
+    return Done(said=f"{call.body(Toast).slices} for {call.who.name}, {call.query(Search).q}")
+
+
+async def fail(call: Call) -> None:
+    match call.path["how"]:
+        case "problem":
+            raise Problem("overloaded", retry_after_s=3)
+        case "store":
+            raise StoreUnavailable("no route")
+        case "bug":
+            raise KeyError("secret")
+
+
+ROUTES = [
+    Route(
+        "POST", "/v1/toast", toast, "Toasts", answer=Done, body=Toast, query=Search,
+        roles=frozenset({"cook"}), status=201, errors=("overloaded",), max_body_bytes=100,
+    ),
+    Route("GET", "/v1/fail/{how}", fail, "Fails"),
+    Route("GET", "/v1/titles/{title_id}", fail, "A title", params={"title_id": TitleId}),
+]  # fmt: skip
+
+
+async def authenticate(request: web.Request) -> Caller | None:
+    role = request.headers.get("X-Role")
+    if role == "liar":
+        raise Problem("token_invalid")
+    return Caller("Ada", role) if role else None
+
+
+async def test_validation_and_authorization(aiohttp_client: AiohttpClient) -> None:
+    client = await aiohttp_client(make_app(ROUTES, authenticate))
+    cook, good = {"X-Role": "cook"}, b'{"slices": 2}'
+    for headers, body, status, code in [
+        ({}, good, 401, "not_signed_in"),
+        ({"X-Role": "guest"}, good, 403, "not_allowed"),
+        ({"X-Role": "liar"}, good, 403, "token_invalid"),
+        (cook, b'{"slices": 9}', 422, "invalid_field"),
+        (cook, b'{"slices"', 400, "bad_request"),
+        (cook, b"", 400, "bad_request"),
+        (cook, b"[" * 90, 400, "bad_request"),
+        (cook, b" " * 101, 413, "body_too_large"),
+    ]:
+        answer = await client.post("/v1/toast", data=body, headers=headers)
+        details = ProblemDetails.model_validate_json(await answer.read())
+        assert (answer.status, details.code) == (status, code), body
+        assert answer.content_type == "application/problem+json"
+        assert details.request_id == answer.headers["X-Request-Id"]
+    answer = await client.post(
+        "/v1/toast?q=jam", data=good, headers=cook | {"X-Request-Id": "abc-1"}
+    )
+    assert (answer.status, await answer.json()) == (201, {"said": "2 for Ada, jam"})
+    assert answer.headers["X-Request-Id"] == "abc-1"
+    answer = await client.post("/v1/toast?q=marmalade", data=good, headers=cook)
+    assert answer.status == 422
+    answer = await client.post("/v1/toast", data=good, headers=cook | {"X-Request-Id": "a b"})
+    assert answer.headers["X-Request-Id"] != "a b"
+
+
+async def test_errors_become_problems(aiohttp_client: AiohttpClient) -> None:
+    client = await aiohttp_client(make_app(ROUTES, authenticate))
+    for path, status, code in [
+        ("/v1/fail/problem", 503, "overloaded"),
+        ("/v1/fail/store", 503, "store_unavailable"),
+        ("/v1/fail/bug", 500, "internal"),
+        ("/v1/nothing", 404, "not_found"),
+        ("/v1/titles/x", 404, "not_found"),
+    ]:
+        answer = await client.get(path)
+        details = await answer.json()
+        assert (answer.status, details["code"]) == (status, code)
+        assert "secret" not in str(details)
+    assert (await client.get("/v1/fail/problem")).headers["Retry-After"] == "3"
+    assert (await client.delete("/v1/toast")).status == 405
+
+
+def test_the_document_is_valid_and_says_what_is_checked() -> None:
+    document = openapi(ROUTES, "Toaster", "1")
+    validate(document)
+    toast_operation = document["paths"]["/v1/toast"]["post"]
+    assert set(toast_operation["responses"]) == {
+        "201", "400", "401", "403", "413", "422", "500", "503",
+    }  # fmt: skip
+    schema = document["components"]["schemas"]["Toast"]
+    jsonschema.validate({"slices": 2}, schema)
+    assert toast_operation["security"] == [{"bearer": []}]

@@ -1,0 +1,66 @@
+"""Programs that we run: limits hold, failures can be pasted, nothing is left behind."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.child import ChildFailed, ChildTimeout, Limits, run_child
+
+PYTHON = sys.executable
+
+
+async def test_output_and_lines() -> None:
+    assert await run_child([PYTHON, "-c", "print('a b')"]) == b"a b\n"
+    lines: list[str] = []
+    assert await run_child([PYTHON, "-c", "print(1); print(2)"], on_line=lines.append) == b""
+    assert lines == ["1", "2"]
+
+
+async def test_a_failure_carries_its_command_and_last_words() -> None:
+    with pytest.raises(ChildFailed, match="it is broken") as failed:
+        await run_child([PYTHON, "-c", "import sys; print('x'); sys.exit('it is broken')"])
+    assert failed.value.code == 1
+    assert failed.value.command.startswith(PYTHON) and "'import sys;" in failed.value.command
+
+
+async def test_time_and_file_size_are_limited(tmp_path: Path) -> None:
+    with pytest.raises(ChildTimeout):
+        await run_child([PYTHON, "-c", "import time; time.sleep(60)"], limits=Limits(0.5))
+    with pytest.raises(ChildFailed):
+        await run_child(
+            [PYTHON, "-c", "open('big', 'wb').write(bytes(10**6))"],
+            cwd=tmp_path,
+            limits=Limits(file_bytes=1000),
+        )
+    assert (tmp_path / "big").stat().st_size <= 1000
+
+
+async def test_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    script = (
+        "import os, subprocess, sys, time;"
+        f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        f"open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{p.pid}}'); print('up', flush=True);"
+        "time.sleep(60)"
+    )
+    up = asyncio.Event()
+    task = asyncio.create_task(run_child([PYTHON, "-c", script], on_line=lambda _: up.set()))
+    await up.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    leader, grandchild = (int(pid) for pid in note.read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(leader, 0)
+    assert not _runs(grandchild)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is alive, and not merely waiting to be reaped by init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

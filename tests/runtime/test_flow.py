@@ -1,0 +1,24 @@
+"""The breaker, on a clock of ours."""
+
+from runtime.flow import Breaker
+
+
+def test_it_opens_rests_probes_and_closes() -> None:
+    breaker = Breaker(failures=3, rest_s=5)
+    for now in (0, 1, 2):
+        assert breaker.allows(now)
+        breaker.record(False, now)
+    assert not breaker.allows(3) and not breaker.allows(6.9)
+    assert breaker.allows(7)  # one probe
+    assert not breaker.allows(7.1)
+    breaker.record(False, 8)
+    assert not breaker.allows(12.9) and breaker.allows(13)
+    breaker.record(True, 13)
+    assert breaker.allows(13) and breaker.allows(13)
+
+
+def test_failures_have_to_be_in_a_row() -> None:
+    breaker = Breaker(failures=2, rest_s=5)
+    for ok in (False, True, False, True, False):
+        breaker.record(ok, 0)
+    assert breaker.allows(0)

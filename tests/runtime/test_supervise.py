@@ -1,0 +1,99 @@
+"""Services as child processes: ready, started again, stopped, and never orphans."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import Problem
+from runtime.supervise import Daemon
+
+SERVICE = """
+import asyncio, sys
+from runtime.errors import Problem
+from runtime.launch import Launch, launch_parser
+from runtime.service import run, serve_http
+from aiohttp import web
+
+async def main(service):
+    if service.instance == "broken":
+        raise Problem("port_in_use", "Cannot listen on mars.")
+    runner, url = await serve_http(web.Application(), "127.0.0.1:0")
+    service.ready(data=url)
+    await service.stopping.wait()
+    await runner.cleanup()
+
+launch = Launch.parse(launch_parser("demo"))
+sys.exit(run("demo", launch.instance, main, ready_fd=launch.ready_fd,
+             lifeline_fd=launch.lifeline_fd, log_level="error"))
+"""
+
+
+def daemon_of(tmp_path: Path, instance: str = "demo") -> Daemon:
+    (tmp_path / "demo.py").write_text(SERVICE)
+    argv = [sys.executable, str(tmp_path / "demo.py"), f"--data={tmp_path}"]
+    return Daemon(instance, [*argv, f"--instance={instance}"])
+
+
+async def test_ready_restart_stop(tmp_path: Path) -> None:
+    deaths: list[int] = []
+    died = asyncio.Event()
+    daemon = daemon_of(tmp_path)
+    daemon.died = lambda: (deaths.append(1), died.set())  # type: ignore[func-returns-value]
+    urls = await daemon.start()
+    await daemon.keep()
+    assert urls["data"].startswith("http://127.0.0.1:") and daemon.pid is not None
+    first = daemon.pid
+    os.kill(first, signal.SIGKILL)
+    await died.wait()
+    async with asyncio.timeout(20):
+        while daemon.pid in (None, first):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    second = daemon.pid
+    await daemon.stop()
+    assert deaths == [1] and daemon.pid is None and second is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
+
+
+async def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
+    daemon = daemon_of(tmp_path, "broken")
+    with pytest.raises(Problem, match="Cannot listen on mars") as problem:
+        await daemon.start()
+    assert problem.value.code == "port_in_use" and daemon.pid is None
+
+
+async def test_a_program_that_is_no_service(tmp_path: Path) -> None:
+    daemon = Daemon("mute", [sys.executable, "-c", "print('hello')"])
+    with pytest.raises(Problem, match="did not start"):
+        await daemon.start()
+
+
+async def test_the_child_goes_with_its_parent(tmp_path: Path) -> None:
+    """The parent is killed outright: the service ends by itself."""
+    (tmp_path / "demo.py").write_text(SERVICE)
+    parent = (
+        "import asyncio, sys\n"
+        "from runtime.supervise import Daemon\n"
+        "async def main():\n"
+        f"    d = Daemon('demo', [sys.executable, {str(tmp_path / 'demo.py')!r}])\n"
+        "    await d.start(); print(d.pid, flush=True); await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", parent, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    child = int(await process.stdout.readline())
+    descriptor = os.pidfd_open(child)
+    process.kill()
+    await process.wait()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(descriptor, ended.set)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    asyncio.get_running_loop().remove_reader(descriptor)
+    os.close(descriptor)
