@@ -69,6 +69,12 @@ class Ledger:
         self._snapshot_due = False
         self._sequence += 1
 
+    def heard(self, sequence: int | None) -> None:
+        """Steering has the message of this sequence; if that is not the last one sent, it has lost
+        the thread."""
+        if self._sequence > 0 and sequence != self._sequence - 1:
+            self.resend()
+
     def resend(self) -> None:
         """Steering has lost the thread: the next message is a snapshot."""
         self._snapshot_due = True

@@ -25,12 +25,13 @@ from appliance.link import MAX_LINE_BYTES, WorkerDesk
 from appliance.plan import PlanFollower
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
-from appliance.steering_link import SteeringLink, write_durably
+from appliance.steering_link import SteeringLink
 from media.fleet import Counters, Notices, Plan, Report
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity
 from media.objects import ObjectStore
 from media.token import sign_machine_token
+from runtime.durable import write_durably
 from runtime.log import logger
 from runtime.service import Service, serve_http
 

@@ -1,20 +1,21 @@
 """What the keeper tells steering, and hears from it: reports and holdings out, notices in."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
-from pydantic import BaseModel
 
 from appliance.holdings import Ledger
-from media.fleet import Notices, Report
+from media.fleet import Holdings, Notices, Report, ReportAnswer
+from runtime.durable import write_durably
 from runtime.log import logger
 
 _LONG_POLL_S = 40.0
 _RETRY_S = 1.0
+_PUT = aiohttp.ClientTimeout(total=5.0)
+_GAP = 409  # steering missed a delta
 
 
 class SteeringLink:
@@ -39,33 +40,38 @@ class SteeringLink:
         while True:
             began = time.monotonic()
             try:
-                await self._put("reports", build())
+                raw = await self._put("reports", build().model_dump_json(exclude_defaults=True))
+                ledger.heard(ReportAnswer.model_validate_json(raw).holdings_sequence)
                 await self._tell_holdings(ledger)
                 self._away_since = None
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if self._away_since is None:
                     self._away_since = began
                     logger().warning("steering_away", why=str(error) or "time-out")
             await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - began)))
 
     async def _tell_holdings(self, ledger: Ledger) -> None:
-        message = ledger.due()
+        message: Holdings | None = ledger.due()
         if message is None:
             return
-        if await self._put("holdings", message) == 409:
+        try:
+            await self._put("holdings", message.model_dump_json())
+        except aiohttp.ClientResponseError as error:
+            if error.status != _GAP:
+                raise
             ledger.resend()
         else:
             ledger.sent(message)
 
-    async def _put(self, kind: str, body: BaseModel) -> int:
+    async def _put(self, kind: str, body: str) -> bytes:
         async with self._session.put(
             f"{self._url}/v1/{kind}/{self._id}",
-            data=body.model_dump_json(exclude_defaults=kind == "reports"),
+            data=body,
             headers=self._headers() | {"Content-Type": "application/json"},
+            timeout=_PUT,
         ) as answer:
-            if answer.status != 409:
-                answer.raise_for_status()
-            return answer.status
+            answer.raise_for_status()
+            return await answer.read()
 
     async def hear_notices(
         self, path: Path, current: Notices, obey: Callable[[Notices], None]
@@ -95,13 +101,3 @@ class SteeringLink:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._authorize()}"}
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """The file holds `data`, in one step, also after a power cut."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -31,6 +31,9 @@ def test_snapshot_deltas_and_gaps(tmp_path: Path) -> None:
     assert ledger.complete_packages() == (package.package_id,)
     ledger.change(f"{package.package_id}/{video[0]}", False)
     assert ledger.complete_packages() == ()
-    ledger.resend()
+    ledger.heard(1)
+    last = ledger.due()
+    assert last is not None and not last.snapshot
+    ledger.heard(None)  # steering has started anew
     again = ledger.due()
     assert again is not None and again.snapshot and len(again.held) == 2

@@ -152,9 +152,12 @@ async def test_corrupt_and_cut_files_are_never_completed(appliance: Standing) ->
         assert status == 502 and b"fill_failed" in body
     spoil(package, "2.m4s", lambda whole: whole[:3])
     spoil(package, "3.m4s", lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]))
-    for large in ("2.m4s", "3.m4s"):  # begun, then reset
-        with pytest.raises((aiohttp.ClientPayloadError, ConnectionError)):
-            await get(appliance.url(package, f"v-avc-720/{large}"))
+    for large in ("2.m4s", "3.m4s"):  # reset once begun, or refused when it was not yet
+        try:
+            status, body, _ = await get(appliance.url(package, f"v-avc-720/{large}"))
+            assert status == 502 and b"fill_failed" in body
+        except (aiohttp.ClientPayloadError, ConnectionError):
+            pass
     cached = appliance.data / "appliances" / "north-1" / "cache"
     assert sorted(path.name for path in cached.rglob("*.m4s")) == []
 

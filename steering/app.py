@@ -1,0 +1,91 @@
+"""Steering, wired: the one place where its parts meet."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from media.keys import Identity
+from media.token import sign_machine_token
+from runtime.api import make_app
+from runtime.client import Client
+from runtime.service import Service, serve_http
+from runtime.state import open_state
+from steering.archive import Archive
+from steering.catalog import PackageCatalog
+from steering.contexts import Contexts
+from steering.machines import MachineGate
+from steering.metrics import SteeringMetrics
+from steering.notices import NoticeDesk
+from steering.roster import RosterBook
+from steering.routes import routes
+from steering.server import Steering
+from steering.settings import SteeringSettings
+
+NAME = "steering"
+
+
+async def serve(service: Service, data: Path, settings: SteeringSettings) -> None:
+    """Steering answers until the service stops."""
+    secrets = data / "secrets"
+    identity = Identity.open(NAME, "steering", secrets / f"{NAME}.key")
+    atlas = settings.atlas()
+    roster = RosterBook(atlas, settings.report_timeout_s, settings.forget_s)
+    state = open_state(settings.state)
+    control_plane = Client(
+        settings.control_plane_url,
+        authorize=lambda: sign_machine_token(identity, "control", int(time.time())),
+    )
+    steering = Steering(
+        settings=settings,
+        atlas=atlas,
+        roster=roster,
+        archive=Archive(state, roster, settings.forget_s),
+        notices=NoticeDesk(data / NAME / "notices.json"),
+        catalog=PackageCatalog(
+            control_plane, data / NAME / "packages.json", settings.catalog_poll_s
+        ),
+        contexts=Contexts.open(secrets / "steering-context.key"),
+        metrics=SteeringMetrics(),
+        public_url=settings.public_url,
+    )
+    _watch(steering)
+    await steering.archive.sync(time.time())
+    gate = MachineGate(secrets / "trust.json", NAME)
+    runner, url = await serve_http(make_app(routes(steering), gate.authenticate), settings.listen)
+    steering.public_url = settings.public_url or url
+    try:
+        service.spawn("catalog", steering.catalog.follow())
+        service.spawn("archive", _keep(steering, settings.report_interval_s))
+        service.ready(http=url)
+        await service.stopping.wait()
+    finally:
+        await runner.cleanup()
+        await service.end_tasks()
+        await steering.archive.sync(time.time())
+        await control_plane.close()
+        await state.close()
+
+
+async def _keep(steering: Steering, interval_s: float) -> None:
+    """The roster goes to the state, and appliances long silent out of it, for ever."""
+    while True:
+        await asyncio.sleep(interval_s)
+        await steering.archive.sync(time.time())
+        steering.roster.forget_silent(time.time())
+
+
+def _watch(steering: Steering) -> None:
+    """Gauges of what the parts know."""
+    metrics, roster = steering.metrics, steering.roster
+    metrics.watch("appliances", "Appliances in the roster", lambda: roster.size)
+    metrics.watch("appliances_alive", "Of these, alive", lambda: len(roster.members(time.time())))
+    metrics.watch("packages", "Packages to place", lambda: len(steering.catalog.listing.packages))
+    metrics.watch(
+        "notices_version", "Version of the notices", lambda: steering.notices.board.version
+    )
+    metrics.watch("state_away", "1 while the state does not answer", lambda: steering.archive.away)
+    metrics.watch(
+        "control_plane_away",
+        "1 while the control plane does not answer",
+        lambda: steering.catalog.away,
+    )

@@ -1,0 +1,222 @@
+"""Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.markup import escape
+from rich.table import Column, Table
+
+from media.api import SteerAnswer, Title, TitlePage
+from media.fleet import DrainRequest, Roster, RosterEntry
+from media.ids import ID
+from runtime.client import Client
+from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.errors import Problem
+
+app = typer.Typer(help="Ask steering, and look after the appliances.")
+fleet = typer.Typer(help="The appliances of the cluster.", no_args_is_help=True)
+app.add_typer(fleet, name="fleet")
+
+_DEFAULT_DATA = Path(".nearcast")
+_TITLE_ID = re.compile(rf"ttl_{ID}")
+_CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
+Appliance = Annotated[str, typer.Argument(metavar="ID", help="The appliance's id.")]
+
+
+@app.command()
+def steer(
+    title: Annotated[str, typer.Argument(help="The title's id, or its name.")],
+    region: Annotated[str | None, typer.Option(help="Rank for a viewer in this region.")] = None,
+    client: Annotated[str | None, typer.Option(help="Rank for this client address.")] = None,
+    data: DataOption = _DEFAULT_DATA,
+    json: JsonOption = False,
+) -> None:
+    """Show which appliances would serve a viewer of TITLE, and why.
+
+    Example: nearcast steer "Big Film" --region north
+    Example: nearcast steer ttl_01jd0000000000000000000000 --client 192.0.2.7 --json
+    """
+    if (region is None) == (client is None):
+        raise typer.BadParameter("give either --region or --client")
+    query = {"region": region} if region else {"client": client or ""}
+
+    async def ask() -> SteerAnswer:
+        async with signed_in(data) as control_plane:
+            title_id = await find_title(control_plane, title)
+            path = f"/v1/titles/{title_id}/steer"
+            return await control_plane.call("GET", path, SteerAnswer, query=query)
+
+    answer = perform(ask(), json=json)
+    if json:
+        print_json(answer)
+    else:
+        _print_ranking(answer)
+
+
+@fleet.command("list")
+def list_appliances(data: DataOption = _DEFAULT_DATA, json: JsonOption = False) -> None:
+    """List all appliances, dead ones too.
+
+    Example: nearcast fleet list --json
+    """
+    roster = perform(_roster(data), json=json)
+    if json:
+        print_json(roster)
+        return
+    table = Table(
+        Column("Appliance", no_wrap=True),
+        *("Site", "Region", "State", "Load", "Packages", "Disk", "Heard"),
+        box=None,
+    )
+    for entry in roster.appliances:
+        report = entry.report
+        table.add_row(
+            report.appliance_id,
+            report.site,
+            entry.region,
+            _state(entry),
+            f"{report.load:.2f}",
+            str(entry.packages_held),
+            f"{_size(report.used_bytes)} / {_size(report.budget_bytes)}",
+            f"{entry.age_s:.0f} s ago",
+        )
+    out.print(table if roster.appliances else "No appliance has reported yet.")
+
+
+@fleet.command()
+def show(
+    appliance_id: Appliance, data: DataOption = _DEFAULT_DATA, json: JsonOption = False
+) -> None:
+    """Show everything that one appliance reports.
+
+    Example: nearcast fleet show north-1
+    """
+
+    async def find() -> RosterEntry:
+        for entry in (await _roster(data)).appliances:
+            if entry.report.appliance_id == appliance_id:
+                return entry
+        raise Problem("unknown_appliance", f"There is no appliance {appliance_id}.")
+
+    entry = perform(find(), json=json)
+    if json:
+        print_json(entry)
+        return
+    table = Table("Field", "Value", title=f"{appliance_id}: {_state(entry)}", box=None)
+    for field, value in _flat(entry).items():
+        table.add_row(field, escape(str(value)))
+    out.print(table)
+
+
+@fleet.command()
+def drain(
+    appliance_id: Appliance, data: DataOption = _DEFAULT_DATA, json: JsonOption = False
+) -> None:
+    """Send no more viewers to an appliance; those who play there move on.
+
+    Example: nearcast fleet drain north-1
+    """
+    _set_drain(appliance_id, True, data, json)
+
+
+@fleet.command()
+def restore(
+    appliance_id: Appliance, data: DataOption = _DEFAULT_DATA, json: JsonOption = False
+) -> None:
+    """Let a drained appliance have viewers again.
+
+    Example: nearcast fleet restore north-1
+    """
+    _set_drain(appliance_id, False, data, json)
+
+
+async def find_title(control_plane: Client, title: str) -> str:
+    """The id of the title with this id or name. Raises Problem `unknown_title`, also when several
+    have the name."""
+    if _TITLE_ID.fullmatch(title):
+        return title
+    page = await control_plane.call("GET", "/v1/titles", TitlePage, query={"q": title})
+    found = _named(page.titles, title)
+    if len(found) == 1:
+        return found[0].title_id
+    if not found:
+        raise Problem("unknown_title", f"There is no title {title!r}.")
+    ids = ", ".join(one.title_id for one in found[:5])
+    raise Problem("unknown_title", f"{len(found)} titles match {title!r}; give an id: {ids}.")
+
+
+def _named(titles: tuple[Title, ...], name: str) -> list[Title]:
+    """The titles of exactly this name, or else all that the search found."""
+    exact = [one for one in titles if one.name.casefold() == name.casefold()]
+    return exact or list(titles)
+
+
+async def _roster(data: Path) -> Roster:
+    async with signed_in(data) as control_plane:
+        return await control_plane.call("GET", "/v1/fleet", Roster)
+
+
+def _set_drain(appliance_id: str, draining: bool, data: Path, json: bool) -> None:
+    async def change() -> None:
+        async with signed_in(data) as control_plane:
+            await control_plane.call_raw(
+                "PUT", f"/v1/fleet/{appliance_id}/drain", body=DrainRequest(draining=draining)
+            )
+
+    perform(change(), json=json)
+    if json:
+        print_json({"appliance_id": appliance_id, "draining": draining})
+    elif draining:
+        out.print(f"{appliance_id} gets no new viewers; those who play there move on.")
+    else:
+        out.print(f"{appliance_id} gets viewers again.")
+
+
+def _print_ranking(answer: SteerAnswer) -> None:
+    where = answer.region if answer.site is None else f"{answer.region}, site {answer.site}"
+    name = Column("Appliance", no_wrap=True)
+    table = Table("", name, "Site", "Score", "Why", title=f"Viewer in region {where}", box=None)
+    for number, pathway in enumerate(answer.pathways, 1):
+        table.add_row(
+            str(number),
+            pathway.appliance_id,
+            pathway.site,
+            f"{pathway.score:.2f}",
+            escape(", ".join(pathway.reasons)),
+        )
+    for skipped in answer.skipped:
+        why = escape(f"{_CODES[skipped.code]}: {skipped.why}")
+        table.add_row(skipped.code, skipped.appliance_id, "", "", why, style="dim")
+    out.print(table)
+    if not answer.pathways:
+        out.print("No appliance can serve this title now.")
+
+
+def _state(entry: RosterEntry) -> str:
+    if not entry.alive:
+        return "out" if entry.report.state == "out" else "silent"
+    return "draining" if entry.draining else entry.report.state
+
+
+def _size(count: int) -> str:
+    """Bytes for people."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
+
+
+def _flat(model: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """The fields of a model; those of a model inside it carry its name."""
+    fields: dict[str, Any] = {}
+    for name, value in model:
+        if isinstance(value, BaseModel):
+            fields |= _flat(value, f"{name}.")
+        else:
+            fields[f"{prefix}{name}"] = value
+    return fields

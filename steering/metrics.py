@@ -1,0 +1,40 @@
+"""What steering counts, for Prometheus."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_THROUGHPUT_BUCKETS = tuple(million * 1e6 for million in (0.5, 1, 2, 5, 10, 20, 50, 100, 500))
+
+
+class SteeringMetrics:
+    """Counters of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"nearcast_steering_{name}", help_text, labels, registry=registry)
+
+        self.reports = counter("reports", "Reports taken", "news")
+        self.holdings = counter("holdings", "Holdings messages", "outcome")
+        self.plans = counter("plans", "Plans asked for", "answer")
+        self.ranks = counter("ranks", "Rankings made for the control plane", "outcome")
+        self.skipped = counter("skipped", "Appliances passed over in rankings", "code")
+        self.manifests = counter("manifests", "Steering manifests given", "protocol", "outcome")
+        self.throughput = Histogram(
+            "nearcast_steering_player_throughput_bits_per_second",
+            "What players measured, by their own word",
+            ("protocol",),
+            buckets=_THROUGHPUT_BUCKETS,
+            registry=registry,
+        )
+
+    def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for."""
+        gauge = Gauge(f"nearcast_steering_{name}", help_text, registry=self._registry)
+        gauge.set_function(read)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,156 @@
+"""Notices: purges, drains and revoked sessions, as one versioned document for the fleet.
+
+`NoticeBoard` is pure: each change gives a new board. `NoticeDesk` has it on disk before anyone
+sees it, and lets appliances wait for news.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from media.fleet import Notices, Purge
+from media.ids import Name, PackageId, SessionId
+from runtime.durable import write_durably
+from runtime.errors import Problem
+from runtime.log import logger
+from steering.roster import MAX_APPLIANCES
+
+MAX_WAIT_S = 20.0
+MAX_ENTRIES = 100_000  # of each kind, as many as `Notices` may carry
+
+
+class NoticeBoard(BaseModel):
+    """What the fleet has to know at once. Purges and revocations end at their time."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    version: int = Field(ge=1)
+    draining: frozenset[Name] = frozenset()
+    purges: dict[PackageId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
+    revoked: dict[SessionId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
+
+    @classmethod
+    def fresh(cls, now: datetime) -> "NoticeBoard":
+        """An empty board. Versions start at the time in seconds, so that after the loss of the
+        file they are still greater than all before, and `since=0` is answered at once."""
+        return cls(version=max(1, int(now.timestamp())))
+
+    def purge(self, package_id: str, until: datetime, now: datetime) -> "NoticeBoard":
+        """The package has a tombstone, at least until then."""
+        return self._with_entry("purges", self.purges, package_id, until, now)
+
+    def revoke(self, session_id: str, until: datetime, now: datetime) -> "NoticeBoard":
+        """The session opens nothing any more, at least until then."""
+        return self._with_entry("revoked", self.revoked, session_id, until, now)
+
+    def drain(self, appliance_id: str, draining: bool) -> "NoticeBoard":
+        """The appliance is draining, or is not."""
+        if (appliance_id in self.draining) == draining:
+            return self
+        if draining and len(self.draining) >= MAX_APPLIANCES:
+            raise Problem("overloaded", f"At most {MAX_APPLIANCES} appliances can drain.")
+        changed = self.draining ^ {appliance_id}
+        return self.model_copy(update={"draining": changed, "version": self.version + 1})
+
+    def at(self, now: datetime) -> "NoticeBoard":
+        """The board without what has expired; dropping it is no news, so the version stays."""
+        return self.model_copy(
+            update={"purges": _lasting(self.purges, now), "revoked": _lasting(self.revoked, now)}
+        )
+
+    def notices(self, appliance_id: str, now: datetime) -> Notices:
+        """The document for one appliance."""
+        return Notices(
+            version=self.version,
+            draining=appliance_id in self.draining,
+            purges=tuple(
+                Purge(package_id=package_id, until=until)
+                for package_id, until in _lasting(self.purges, now).items()
+            ),
+            revoked_sessions=tuple(_lasting(self.revoked, now)),
+        )
+
+    def _with_entry(
+        self, kind: str, entries: dict[str, datetime], key: str, until: datetime, now: datetime
+    ) -> "NoticeBoard":
+        if until <= max(now, entries.get(key, now)):
+            return self
+        lasting = _lasting(entries, now)
+        if len(lasting) >= MAX_ENTRIES and key not in lasting:
+            raise Problem("overloaded", f"At most {MAX_ENTRIES} {kind} can stand at a time.")
+        return self.model_copy(update={kind: lasting | {key: until}, "version": self.version + 1})
+
+
+class NoticeDesk:
+    """Keeps the board in a file and wakes those who wait for a change."""
+
+    def __init__(self, path: Path, now_s: Callable[[], float] = time.time) -> None:
+        """Reads the file, if there is one. Raises Problem when it is damaged: going on without it
+        would bring back what was purged."""
+        self._path = path
+        self._now_s = now_s
+        self._writing = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        try:
+            self.board = NoticeBoard.model_validate_json(path.read_bytes()).at(self._now())
+        except FileNotFoundError:
+            self.board = NoticeBoard.fresh(self._now())
+        except ValidationError:
+            raise Problem(
+                "internal", f"{path} is damaged. Restore it, or delete it to lift all purges."
+            ) from None
+
+    async def purge(self, package_id: str, until: datetime) -> None:
+        """The tombstone is on disk, and appliances hear of it."""
+        await self._change(lambda board: board.purge(package_id, until, self._now()))
+
+    async def revoke(self, session_id: str, until: datetime) -> None:
+        """The revocation is on disk, and appliances hear of it."""
+        await self._change(lambda board: board.revoke(session_id, until, self._now()))
+
+    async def drain(self, appliance_id: str, draining: bool) -> None:
+        """The appliance's state is on disk, and it hears of it."""
+        await self._change(lambda board: board.drain(appliance_id, draining))
+
+    def purged(self) -> frozenset[str]:
+        """The packages that have a tombstone now."""
+        return frozenset(_lasting(self.board.purges, self._now()))
+
+    async def wait(self, appliance_id: str, since: int, wait_s: float) -> Notices:
+        """The appliance's notices: at once when their version is not `since`, else with the next
+        change, or unchanged after `wait_s` seconds. (A version greater than ours comes from a
+        history that we have lost, so it is answered at once too.)"""
+        try:
+            async with asyncio.timeout(min(wait_s, MAX_WAIT_S)), self._changed:
+                await self._changed.wait_for(lambda: self.board.version != since)
+        except TimeoutError:
+            pass
+        return self.board.notices(appliance_id, self._now())
+
+    async def _change(self, change: Callable[[NoticeBoard], NoticeBoard]) -> None:
+        async with self._writing:
+            board = change(self.board)
+            if board is self.board:
+                return
+            try:
+                await asyncio.to_thread(write_durably, self._path, _dump(board))
+            except OSError as error:
+                logger().error("notices_not_written", why=str(error))
+                raise Problem("disk_full", "Steering cannot write its notices.") from None
+            async with self._changed:
+                self.board = board
+                self._changed.notify_all()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._now_s(), UTC)
+
+
+def _lasting(entries: dict[str, datetime], now: datetime) -> dict[str, datetime]:
+    return {key: until for key, until in entries.items() if until > now}
+
+
+def _dump(board: NoticeBoard) -> bytes:
+    return board.model_dump_json().encode()

@@ -1,0 +1,98 @@
+"""First placement: which packages each appliance should hold, and whom it asks first. Pure.
+
+Every appliance takes the newest packages that fit into a share of its budget; the rest of the
+budget is cache for what viewers ask for beyond the plan. A package that does not fit is left out
+and smaller, older ones may still come.
+"""
+
+import hashlib
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass
+
+from media.fleet import PackageRef, Peer, Plan, PlanItem
+from steering.places import Atlas
+from steering.roster import MAX_APPLIANCES, Member
+
+MAX_PEERS = 256
+
+
+@dataclass(frozen=True)
+class Wanting:
+    """An appliance that asks for its plan."""
+
+    appliance_id: str
+    site: str
+    budget_bytes: int
+
+
+def plan(
+    wanting: Wanting,
+    packages: Iterable[PackageRef],
+    members: Iterable[Member],
+    atlas: Atlas,
+    *,
+    share: float,
+    purged: Collection[str] = (),
+) -> Plan:
+    """The plan for `packages`, newest first. `share` is the part of the budget that plans use;
+    `members` are the appliances alive. The same input gives the same version, and another
+    content another."""
+    left = int(wanting.budget_bytes * share)
+    items = []
+    for package in packages:
+        if package.package_id in purged or package.total_bytes > left:
+            continue
+        left -= package.total_bytes
+        items.append(
+            PlanItem(
+                title_id=package.title_id,
+                package_id=package.package_id,
+                inventory_sha256=package.inventory_sha256,
+            )
+        )
+    unversioned = Plan(
+        appliance_id=wanting.appliance_id,
+        version="",
+        items=tuple(items),
+        peers=peers(wanting, members, atlas),
+    )
+    digest = hashlib.sha256(unversioned.model_dump_json().encode()).hexdigest()
+    return unversioned.model_copy(update={"version": digest[:16]})
+
+
+def peers(wanting: Wanting, members: Iterable[Member], atlas: Atlas) -> tuple[Peer, ...]:
+    """Whom to ask for a file before the store: the site's own appliances, then those of other
+    sites by nearness. Equals stand in an order of each asker's own, to spread load."""
+    here = atlas.place_of_site(wanting.site)
+
+    def order(member: Member) -> tuple[int, bytes]:
+        pair = f"{wanting.appliance_id}\0{member.appliance_id}".encode()
+        return (
+            atlas.nearness(here, member.site).steps,
+            hashlib.blake2b(pair, digest_size=8).digest(),
+        )
+
+    others = [member for member in members if member.appliance_id != wanting.appliance_id]
+    return tuple(
+        Peer(appliance_id=member.appliance_id, url=member.url)
+        for member in sorted(others, key=order)[:MAX_PEERS]
+    )
+
+
+class PlanVersions:
+    """The version of each appliance's latest plan, so that a poll without news costs a comparison
+    instead of a plan. Only a fingerprint of what went in is kept: fleets are large."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, str]] = {}
+
+    def find(self, wanting: Wanting, *inputs: Hashable) -> str | None:
+        """The version of the plan made from the same inputs, or None."""
+        fingerprint, version = self._known.get(wanting.appliance_id, (None, None))
+        return version if fingerprint == hash((wanting, inputs)) else None
+
+    def keep(self, version: str, wanting: Wanting, *inputs: Hashable) -> None:
+        """`find` with these inputs gives `version`."""
+        if len(self._known) >= MAX_APPLIANCES and wanting.appliance_id not in self._known:
+            self._known.clear()
+        self._known[wanting.appliance_id] = hash((wanting, inputs)), version

@@ -1,0 +1,93 @@
+"""Steering's HTTP API as a table."""
+
+from typing import Any
+
+from aiohttp import web
+
+from media.fleet import (
+    MAX_REPORT_BYTES,
+    DrainRequest,
+    Holdings,
+    Notices,
+    Plan,
+    PurgeRequest,
+    RankAnswer,
+    RankRequest,
+    Report,
+    ReportAnswer,
+    RevokeRequest,
+    Roster,
+)
+from media.ids import Name
+from runtime.api import Call, Route, openapi
+from steering.manifests import SteerQuery
+from steering.server import MANIFEST_TYPE, Health, Since, Steering
+
+# A snapshot of MAX_HELD renditions is 25 MB; only enrolled appliances may send one.
+MAX_HOLDINGS_BYTES = 32 * 1024 * 1024
+_APPLIANCE: dict[str, Any] = {"appliance": Name}
+
+
+def routes(steering: Steering) -> list[Route]:
+    """The whole API."""
+    appliance, control = frozenset({"appliance"}), frozenset({"control"})
+    table = [
+        Route(
+            "PUT", "/v1/reports/{appliance}", steering.take_report, "Takes an appliance's report",
+            answer=ReportAnswer, body=Report, params=_APPLIANCE, roles=appliance,
+            errors=("overloaded",), max_body_bytes=MAX_REPORT_BYTES,
+        ),
+        Route(
+            "PUT", "/v1/holdings/{appliance}", steering.take_holdings, "Takes what it holds",
+            body=Holdings, params=_APPLIANCE, roles=appliance,
+            errors=("holdings_gap",), max_body_bytes=MAX_HOLDINGS_BYTES,
+        ),
+        Route(
+            "GET", "/v1/plans/{appliance}", steering.give_plan, "What the appliance should hold",
+            answer=Plan, params=_APPLIANCE, roles=appliance, errors=("unknown_appliance",),
+        ),
+        Route(
+            "GET", "/v1/notices/{appliance}", steering.give_notices, "Fast facts, by long poll",
+            answer=Notices, query=Since, params=_APPLIANCE, roles=appliance,
+        ),
+        Route(
+            "POST", "/v1/rank", steering.give_ranking, "Appliances for a viewer, best first",
+            answer=RankAnswer, body=RankRequest, roles=control,
+            errors=("unknown_region", "purged"),
+        ),
+        Route(
+            "GET", "/v1/roster", steering.give_roster, "The latest word of every appliance",
+            answer=Roster, roles=control,
+        ),
+        Route(
+            "PUT", "/v1/drains/{appliance}", steering.drain, "Begins or ends a drain",
+            body=DrainRequest, params=_APPLIANCE, roles=control,
+            errors=("unknown_appliance", "disk_full", "overloaded"),
+        ),
+        Route(
+            "POST", "/v1/purges", steering.purge, "Removes a package from all appliances",
+            body=PurgeRequest, roles=control, errors=("disk_full", "overloaded"),
+        ),
+        Route(
+            "POST", "/v1/revocations", steering.revoke, "Ends a session on all appliances",
+            body=RevokeRequest, roles=control, errors=("disk_full", "overloaded"),
+        ),
+        Route(
+            "GET", "/steer/{token}", steering.steer, "Steering manifest of a session",
+            query=SteerQuery, media_type=MANIFEST_TYPE, errors=("token_invalid",),
+        ),
+        Route("OPTIONS", "/steer/{token}", steering.allow_page, "Lets pages of other origins ask"),
+        Route("GET", "/healthz", steering.health, "Whether the process lives", answer=Health),
+        Route("GET", "/readyz", steering.health, "Whether it takes work", answer=Health),
+        Route(
+            "GET", "/metrics", steering.give_metrics, "Counters, for Prometheus",
+            media_type="text/plain",
+        ),
+    ]  # fmt: skip
+    document = openapi(table, "Nearcast steering", "1.0")
+
+    async def describe(call: Call) -> web.Response:
+        return web.json_response(document)
+
+    described = Route("GET", "/openapi.json", describe, "This API", media_type="application/json")
+    return [*table, described]

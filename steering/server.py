@@ -1,0 +1,280 @@
+"""What steering answers: handlers that ask the decisions, and do as they say."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from media.fleet import (
+    DrainRequest,
+    Holdings,
+    Notices,
+    PurgeRequest,
+    RankAnswer,
+    RankRequest,
+    Report,
+    ReportAnswer,
+    RevokeRequest,
+    Roster,
+    SteeringManifest,
+)
+from runtime.api import Call, model_response, problem_response
+from runtime.errors import Problem
+from steering.archive import Archive
+from steering.catalog import PackageCatalog
+from steering.contexts import MAX_OFFERED, Context, Contexts
+from steering.manifests import SteerQuery, manifest, player_word, priorities, ttl
+from steering.metrics import SteeringMetrics
+from steering.notices import MAX_WAIT_S, NoticeDesk
+from steering.placement import PlanVersions, Wanting, plan
+from steering.places import Atlas, Place
+from steering.rank import Asked, Limits, rank
+from steering.roster import Record, RosterBook
+from steering.settings import SteeringSettings
+
+CONTEXT_LIFE_S = 86_400  # when the session's own end is not given
+MANIFEST_TYPE = "application/vnd.apple.steering-list"  # players parse JSON whatever the type says
+
+
+class Since(BaseModel):
+    """Which notices are known, and how long to wait for others."""
+
+    model_config = ConfigDict(extra="ignore")
+    since: int = Field(0, ge=0)
+    wait_s: float = Field(MAX_WAIT_S, ge=0, le=MAX_WAIT_S)
+
+
+class Health(BaseModel):
+    """How steering is. It is ready also while others are away: it goes on with what it knows."""
+
+    ready: bool = True
+    appliances: int
+    alive: int
+    packages: int
+    state_away: bool
+    control_plane_away: bool
+
+
+@dataclass
+class Steering:
+    """The parts of the room. `public_url` is known once the address is bound."""
+
+    settings: SteeringSettings
+    atlas: Atlas
+    roster: RosterBook
+    archive: Archive
+    notices: NoticeDesk
+    catalog: PackageCatalog
+    contexts: Contexts
+    metrics: SteeringMetrics
+    public_url: str
+    now_s: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        self._plan_versions = PlanVersions()
+        self._limits = Limits(
+            report_timeout_s=self.settings.report_timeout_s,
+            clock_skew_s=self.settings.clock_skew_s,
+            full_load=self.settings.full_load,
+        )
+
+    async def take_report(self, call: Call) -> ReportAnswer:
+        appliance_id = _own_name(call)
+        report = call.body(Report)
+        if report.appliance_id != appliance_id:
+            raise Problem("not_allowed", "The report is another appliance's.")
+        news = self.roster.hear(report, self.now_s())
+        if news:
+            self.archive.heard(appliance_id)
+        self.metrics.reports.labels(news=str(news).lower()).inc()
+        shelf = self.roster.shelves.get(appliance_id)
+        if shelf is None or shelf.boot_id != report.boot_id:
+            return ReportAnswer()
+        return ReportAnswer(holdings_sequence=shelf.sequence)
+
+    async def take_holdings(self, call: Call) -> None:
+        appliance_id = _own_name(call)
+        try:
+            news = self.roster.take(appliance_id, call.body(Holdings))
+        except Problem as problem:
+            self.metrics.holdings.labels(outcome=problem.code).inc()
+            raise
+        if news:
+            self.archive.taken(appliance_id)
+        self.metrics.holdings.labels(outcome="taken" if news else "late").inc()
+
+    async def give_plan(self, call: Call) -> web.Response:
+        wanting = _wanting(self._known(_own_name(call)))
+        members = self.roster.members(self.now_s())
+        purged = self.notices.purged()
+        listing = self.catalog.listing
+        inputs = (listing.revision, members, purged)
+        version = self._plan_versions.find(wanting, *inputs)
+        if version is not None and _has_tag(call.request, version):
+            return self._unchanged(version)
+        made = plan(
+            wanting,
+            listing.packages,
+            members,
+            self.atlas,
+            share=self.settings.plan_share,
+            purged=purged,
+        )
+        self._plan_versions.keep(made.version, wanting, *inputs)
+        if _has_tag(call.request, made.version):
+            return self._unchanged(made.version)
+        self.metrics.plans.labels(answer="plan").inc()
+        response = model_response(made)
+        response.headers["ETag"] = f'"{made.version}"'
+        return response
+
+    async def give_notices(self, call: Call) -> Notices:
+        asked = call.query(Since)
+        return await self.notices.wait(_own_name(call), asked.since, asked.wait_s)
+
+    async def give_ranking(self, call: Call) -> RankAnswer:
+        request = call.body(RankRequest)
+        if request.package_id in self.notices.purged():
+            raise Problem("purged")
+        try:
+            place = self.atlas.place(request.client, request.region)
+        except KeyError:
+            raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
+        answer = self._rank(Asked(request.package_id, place, request.count))
+        self.metrics.ranks.labels(outcome="ranked" if answer.pathways else "empty").inc()
+        for skipped in answer.skipped:
+            self.metrics.skipped.labels(code=skipped.code).inc()
+        if request.session_id is None or not answer.pathways:
+            return answer
+        self.roster.assign(answer.pathways[0].appliance_id, self.settings.session_bps)
+        ends = request.expires_at
+        context = Context(
+            session_id=request.session_id,
+            package_id=request.package_id,
+            region=place.region,
+            client=request.client,
+            offered=tuple(one.appliance_id for one in answer.pathways[:MAX_OFFERED]),
+            expires_s=int(ends.timestamp() if ends else self.now_s() + CONTEXT_LIFE_S),
+        )
+        return answer.model_copy(
+            update={"steering_url": self._steering_url(self.contexts.sign(context))}
+        )
+
+    async def give_roster(self, call: Call) -> Roster:
+        return self.roster.entries(self.now_s(), self.notices.board.draining)
+
+    async def drain(self, call: Call) -> None:
+        appliance_id = call.path["appliance"]
+        if appliance_id not in self.notices.board.draining:
+            self._known(appliance_id)
+        await self.notices.drain(appliance_id, call.body(DrainRequest).draining)
+
+    async def purge(self, call: Call) -> None:
+        request = call.body(PurgeRequest)
+        await self.notices.purge(request.package_id, request.until)
+
+    async def revoke(self, call: Call) -> None:
+        request = call.body(RevokeRequest)
+        await self.notices.revoke(request.session_id, request.until)
+
+    async def steer(self, call: Call) -> web.Response:
+        """Always 200 with a whole document, except for tokens that are not ours: those name no
+        pathways to answer with."""
+        token = call.path["token"]
+        try:
+            context = self.contexts.read(token)
+        except Problem as problem:
+            return self._for_pages(problem_response(problem, call.request_id))
+        document = self._steer(token, context, call.query(SteerQuery))
+        response = model_response(document)
+        response.content_type = MANIFEST_TYPE
+        return self._for_pages(response)
+
+    async def allow_page(self, call: Call) -> web.Response:
+        response = web.Response(status=204)
+        response.headers["Access-Control-Allow-Methods"] = "GET"
+        response.headers["Access-Control-Allow-Headers"] = "*"
+        response.headers["Access-Control-Max-Age"] = "86400"
+        return self._for_pages(response)
+
+    async def health(self, call: Call) -> Health:
+        now_s = self.now_s()
+        return Health(
+            appliances=self.roster.size,
+            alive=len(self.roster.members(now_s)),
+            packages=len(self.catalog.listing.packages),
+            state_away=self.archive.away,
+            control_plane_away=self.catalog.away,
+        )
+
+    async def give_metrics(self, call: Call) -> web.Response:
+        return web.Response(
+            body=self.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    def _steer(self, token: str, context: Context, query: SteerQuery) -> SteeringManifest:
+        settings = self.settings
+        word = player_word(query, context.offered)
+        expired = context.expires_s <= self.now_s()
+        # The tokens of an expired session open nothing, so it is not worth a ranking.
+        ranked = [] if expired else self._rank_again(context, word.current)
+        priority = priorities(ranked, context.offered)
+        if word.current is not None and priority[0] != word.current:
+            self.roster.assign(priority[0], settings.session_bps)
+        self.metrics.manifests.labels(word.protocol, "expired" if expired else "ranked").inc()
+        if word.throughput_bps is not None:
+            self.metrics.throughput.labels(word.protocol).observe(word.throughput_bps)
+        ttl_s = ttl(settings.ttl_s, settings.ttl_jitter, self.chance())
+        return manifest(priority, ttl_s, self._steering_url(token))
+
+    def _rank_again(self, context: Context, current: str | None) -> list[str]:
+        region = context.region if context.region in self.atlas.regions else None
+        place: Place = self.atlas.place(context.client, region)
+        asked = Asked(context.package_id, place, len(context.offered), current)
+        answer = self._rank(asked, only=context.offered)
+        return [one.appliance_id for one in answer.pathways]
+
+    def _rank(self, asked: Asked, only: tuple[str, ...] | None = None) -> RankAnswer:
+        candidates = self.roster.candidates(
+            asked.package_id, self.now_s(), self.notices.board.draining, only
+        )
+        return rank(asked, candidates, self.atlas, self._limits)
+
+    def _steering_url(self, token: str) -> str:
+        return f"{self.public_url.rstrip('/')}/steer/{token}"
+
+    def _known(self, appliance_id: str) -> Record:
+        record = self.roster.get(appliance_id)
+        if record is None:
+            raise Problem("unknown_appliance", f"{appliance_id} has not reported.")
+        return record
+
+    def _unchanged(self, version: str) -> web.Response:
+        self.metrics.plans.labels(answer="unchanged").inc()
+        return web.Response(status=304, headers={"ETag": f'"{version}"'})
+
+    def _for_pages(self, response: web.Response) -> web.Response:
+        response.headers["Access-Control-Allow-Origin"] = self.settings.cors_origin
+        return response
+
+
+def _own_name(call: Call) -> str:
+    """The appliance of the path, which has to be the one that speaks."""
+    appliance_id = call.path["appliance"]
+    if call.who.name != appliance_id:
+        raise Problem("not_allowed", "A machine speaks for itself alone.")
+    return appliance_id
+
+
+def _wanting(record: Record) -> Wanting:
+    report = record.report
+    return Wanting(report.appliance_id, report.site, report.budget_bytes)
+
+
+def _has_tag(request: web.Request, version: str) -> bool:
+    """Whether `If-None-Match` names the version (RFC 9110, 13.1.2)."""
+    return any(tag.value in (version, "*") for tag in request.if_none_match or ())

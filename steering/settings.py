@@ -1,0 +1,115 @@
+"""Settings of steering: the table [steering] of nearcast.toml."""
+
+from pydantic import Field, model_validator
+
+from runtime.settings import Settings
+from steering.places import Atlas, Region, Site
+
+_REGIONS = (
+    Region(id="north", name="North", latitude=59.9, longitude=10.7),
+    Region(id="south", name="South", latitude=40.4, longitude=-3.7),
+    Region(id="west", name="West", latitude=53.3, longitude=-6.3),
+)
+# Loopback networks for a cluster on one machine; the documentation networks of RFC 5737 and
+# RFC 3849 beside them, so that every site can be asked for by an address that belongs to no one.
+_SITES = (
+    Site(
+        id="north",
+        region="north",
+        networks=("127.0.1.0/24", "192.0.2.0/24", "2001:db8:1::/48"),
+        fallbacks=("west", "south"),
+    ),
+    Site(
+        id="south",
+        region="south",
+        networks=("127.0.2.0/24", "198.51.100.0/24", "2001:db8:2::/48"),
+        fallbacks=("west", "north"),
+    ),
+    Site(
+        id="west",
+        region="west",
+        networks=("127.0.3.0/24", "203.0.113.0/24", "2001:db8:3::/48"),
+        fallbacks=("north", "south"),
+    ),
+)
+
+
+class SteeringSettings(Settings):
+    """What may be set; every default serves one machine."""
+
+    listen: str = Field("127.0.0.1:8081", description="Address and port of the API")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where players reach this service; empty: the address it listens on",
+    )
+    control_plane_url: str = Field(
+        "http://127.0.0.1:8080",
+        pattern=r"^https?://[^\s?#]+$",
+        description="Where the list of published packages comes from",
+    )
+    catalog_poll_s: float = Field(
+        1.0, gt=0, le=3600, description="Seconds between two looks at that list"
+    )
+    state: str = Field(
+        "memory:",
+        pattern=r"^(memory:|rediss?://\S+|unix://\S+)$",
+        description="Where the roster outlives a restart: memory: (it does not) or redis://…",
+    )
+    report_interval_s: float = Field(
+        5.0,
+        gt=0,
+        le=60,
+        description="Seconds between the reports of an appliance, and roster writes",
+    )
+    report_timeout_s: float = Field(
+        15.0, gt=0, le=600, description="An appliance silent for this long is out: three reports"
+    )
+    forget_s: float = Field(
+        86_400.0, gt=0, description="An appliance silent for this long leaves the roster"
+    )
+    clock_skew_s: float = Field(
+        30.0, gt=0, description="An appliance whose clock is further off gets no viewers"
+    )
+    full_load: float = Field(
+        0.95,
+        gt=0,
+        le=10,
+        description="From this load on (1.0 = its capacity) it gets no more viewers",
+    )
+    session_bps: int = Field(
+        5_000_000, ge=0, description="Load that a new session counts for until the next report"
+    )
+    plan_share: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Share of an appliance's budget that plans use; the rest is cache",
+    )
+    ttl_s: float = Field(
+        15.0, ge=1, le=300, description="Seconds after which players ask again where to play from"
+    )
+    ttl_jitter: float = Field(
+        0.2, ge=0, lt=1, description="How far that time varies, so that players do not ask in step"
+    )
+    cors_origin: str = Field(
+        "*", max_length=200, description="Pages that may read steering manifests"
+    )
+    default_region: str = Field(
+        "", description="Region of viewers whose network no site serves; empty: the first region"
+    )
+    regions: tuple[Region, ...] = Field(
+        _REGIONS, min_length=1, max_length=1000, description="Parts of the world"
+    )
+    sites: tuple[Site, ...] = Field(
+        _SITES, min_length=1, max_length=1000, description="Places with appliances"
+    )
+
+    @model_validator(mode="after")
+    def _places_agree(self) -> "SteeringSettings":
+        self.atlas()
+        return self
+
+    def atlas(self) -> Atlas:
+        """The regions and sites, ready to be asked."""
+        return Atlas(self.regions, self.sites, self.default_region)

@@ -1,0 +1,191 @@
+"""The commands, against an HTTP server that answers like the control plane."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from typer.testing import CliRunner, Result
+
+from media.api import Login, SteerAnswer, Title, TitlePage, Tokens
+from media.fleet import DrainRequest, Pathway, Roster, RosterEntry, Skipped
+from media.ids import id_from
+from runtime.api import Call, Route, make_app
+from runtime.errors import Problem
+from runtime.service import serve_http
+from steering.cli import app
+from tests.steering_fleet import report
+
+FILM, SEQUEL = (id_from("ttl", 1_700_000_000_000, number) for number in (1, 2))
+
+
+class SteerQuestion(BaseModel):
+    region: str | None = None
+    client: str | None = None
+
+
+class TitleQuestion(BaseModel):
+    q: str = ""
+
+
+class ControlPlane:
+    """What the commands ask, and what they changed."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.drains: dict[str, bool] = {}
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/v1/auth/login", self.login, "", answer=Tokens, body=Login),
+            Route("GET", "/v1/titles", self.titles, "", answer=TitlePage, query=TitleQuestion),
+            Route(
+                "GET", "/v1/titles/{title}/steer", self.steer, "",
+                answer=SteerAnswer, query=SteerQuestion,
+            ),
+            Route("GET", "/v1/fleet", self.fleet, "", answer=Roster),
+            Route("PUT", "/v1/fleet/{appliance}/drain", self.drain, "", body=DrainRequest),
+        ]  # fmt: skip
+
+    async def login(self, call: Call) -> Tokens:
+        assert call.body(Login).password == "correct horse"
+        return Tokens(access_token="t", expires_at=datetime.now(UTC))
+
+    async def titles(self, call: Call) -> TitlePage:
+        names = {FILM: "Big Film", SEQUEL: "Big Film 2"}
+        wanted = call.query(TitleQuestion).q.casefold()
+        titles = tuple(
+            Title(
+                title_id=title_id, name=name, state="published", package_id=None, duration_s=1.0,
+                max_height=720, created_at=datetime.now(UTC), published_at=None,
+            )
+            for title_id, name in names.items()
+            if wanted in name.casefold()
+        )  # fmt: skip
+        return TitlePage(titles=titles, next_cursor=None)
+
+    async def steer(self, call: Call) -> SteerAnswer:
+        question = call.query(SteerQuestion)
+        self.asked.append((call.path["title"], question.model_dump(exclude_none=True)))
+        if question.region == "moon":
+            raise Problem("unknown_region", "There is no region 'moon'.")
+        pathway = Pathway(
+            appliance_id="north-1", site="north", region="north", url="http://127.0.1.1:8090",
+            score=0.25, reasons=("same site", "holds it"),
+        )  # fmt: skip
+        skipped = Skipped(appliance_id="west-1", code="H", why="silent [for] 40 s")
+        return SteerAnswer(
+            title_id=call.path["title"], region="north", site="north", pathways=(pathway,),
+            skipped=(skipped,),
+        )  # fmt: skip
+
+    async def fleet(self, call: Call) -> Roster:
+        def entry(name: str, alive: bool) -> RosterEntry:
+            return RosterEntry(
+                report=report(name, used_bytes=123_456), region="north", age_s=2.0, alive=alive,
+                draining=False, packages_held=3,
+            )  # fmt: skip
+
+        return Roster(appliances=(entry("north-1", True), entry("west-1", False)))
+
+    async def drain(self, call: Call) -> None:
+        if call.path["appliance"] not in ("north-1", "west-1"):
+            raise Problem("unknown_appliance", f"{call.path['appliance']} has not reported.")
+        self.drains[call.path["appliance"]] = call.body(DrainRequest).draining
+
+
+@pytest.fixture
+async def control(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ControlPlane]:
+    made = ControlPlane()
+    runner, url = await serve_http(make_app(made.routes()), "127.0.0.1:0")
+    monkeypatch.setenv("NEARCAST_URL", url)
+    monkeypatch.setenv("NEARCAST_USER", "admin")
+    monkeypatch.setenv("NEARCAST_PASSWORD", "correct horse")
+    yield made
+    await runner.cleanup()
+
+
+async def run(*argv: str) -> Result:
+    """The command, run as a user runs it, beside the server's loop."""
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, argv))
+
+
+@pytest.mark.parametrize("title", ["Big Film", "big film", FILM])
+async def test_steer_takes_a_name_or_an_id(control: ControlPlane, title: str) -> None:
+    result = await run("steer", title, "--region", "north", "--json")
+    assert result.exit_code == 0, result.output
+    answer = SteerAnswer.model_validate_json(result.stdout)
+    assert answer.pathways[0].appliance_id == "north-1"
+    assert control.asked == [(FILM, {"region": "north"})]
+
+
+async def test_steer_shows_reasons_and_codes(control: ControlPlane) -> None:
+    result = await run("steer", FILM, "--client", "192.0.2.7")
+    assert result.exit_code == 0, result.output
+    for words in ("north-1", "same site", "holds it", "west-1", "health: silent [for]"):
+        assert words in result.stdout
+    assert control.asked == [(FILM, {"client": "192.0.2.7"})]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("steer", "Nothing", "--region", "north"), "unknown_title", "no title 'Nothing'"),
+        (("steer", "Big", "--region", "north"), "unknown_title", "2 titles match"),
+        (("steer", "a[/b]", "--region", "north"), "unknown_title", "no title 'a[/b]'"),
+        (("steer", FILM, "--region", "moon"), "unknown_region", "no region 'moon'"),
+        (("fleet", "show", "nobody"), "unknown_appliance", "no appliance nobody"),
+        (("fleet", "drain", "nobody"), "unknown_appliance", "nobody has not reported"),
+    ],
+)
+async def test_errors_are_a_sentence_or_a_document(
+    control: ControlPlane, argv: tuple[str, ...], code: str, words: str
+) -> None:
+    result = await run(*argv)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert words in " ".join(result.stderr.split())
+    result = await run(*argv, "--json")
+    assert result.exit_code == 1
+    problem = json.loads(result.stdout)
+    assert problem["code"] == code
+    assert words in problem["detail"]
+
+
+@pytest.mark.parametrize("argv", [(), ("--region", "north", "--client", "192.0.2.7")])
+async def test_steer_wants_one_place(argv: tuple[str, ...]) -> None:
+    assert (await run("steer", FILM, *argv)).exit_code == 2
+
+
+async def test_fleet_list_and_show(control: ControlPlane) -> None:
+    listed = await run("fleet", "list", "--json")
+    entries = Roster.model_validate_json(listed.stdout).appliances
+    assert [entry.report.appliance_id for entry in entries] == ["north-1", "west-1"]
+    table = await run("fleet", "list")
+    assert table.exit_code == 0
+    for words in ("north-1", "west-1", "silent", "serving"):
+        assert words in table.stdout
+    shown = await run("fleet", "show", "north-1")
+    assert "used_bytes" in shown.stdout and "123456" in shown.stdout
+    as_json = await run("fleet", "show", "west-1", "--json")
+    assert RosterEntry.model_validate_json(as_json.stdout).report.appliance_id == "west-1"
+
+
+async def test_drain_and_restore(control: ControlPlane) -> None:
+    assert "gets no new viewers" in (await run("fleet", "drain", "north-1")).stdout
+    assert control.drains == {"north-1": True}
+    restored = await run("fleet", "restore", "north-1", "--json")
+    assert json.loads(restored.stdout) == {"appliance_id": "north-1", "draining": False}
+    assert control.drains == {"north-1": False}
+
+
+@pytest.mark.parametrize(
+    "command", [("steer",), *(("fleet", name) for name in ("list", "show", "drain", "restore"))]
+)
+async def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
+    result = await run(*command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: nearcast {' '.join(command)}" in result.stdout

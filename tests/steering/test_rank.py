@@ -1,0 +1,213 @@
+"""Ranking: a table of cases, and what holds for every fleet."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.fleet import RankAnswer
+from steering.places import Place
+from steering.rank import Asked, Candidate, Limits, rank, refusal
+from tests.steering_fleet import ATLAS, SITES, candidate, package_id
+
+N1 = Place("north", "n1")
+LIMITS = Limits()
+
+
+def ranked(*fleet: Candidate, count: int = 3, place: Place = N1, **asked: Any) -> RankAnswer:
+    return rank(Asked(package_id(), place, count, **asked), fleet, ATLAS, LIMITS)
+
+
+def ids(answer: RankAnswer) -> list[str]:
+    return [pathway.appliance_id for pathway in answer.pathways]
+
+
+def codes(answer: RankAnswer) -> dict[str, str]:
+    return {skipped.appliance_id: skipped.code for skipped in answer.skipped}
+
+
+def test_the_nearest_site_comes_first() -> None:
+    answer = ranked(
+        candidate("w", "w1"), candidate("n2", "n2"), candidate("s", "s1"), candidate("n", "n1"),
+        count=4,
+    )  # fmt: skip
+    assert ids(answer) == ["n", "s", "n2", "w"]
+    assert [pathway.reasons[0] for pathway in answer.pathways] == [
+        "same site", "fallback 1 of n1", "same region", "1267 km away",
+    ]  # fmt: skip
+    scores = [pathway.score for pathway in answer.pathways]
+    assert scores == sorted(scores)
+    assert (answer.region, answer.site) == ("north", "n1")
+
+
+def test_nearness_outweighs_content_and_content_decides_within_a_site() -> None:
+    answer = ranked(
+        candidate("far", "s1", held=1.0), candidate("empty"), candidate("half", held=0.5),
+        candidate("whole", held=1.0), count=4,
+    )  # fmt: skip
+    assert ids(answer) == ["whole", "half", "empty", "far"]
+    assert [pathway.reasons[1] for pathway in answer.pathways] == [
+        "holds it", "holds 50%", "has to fetch it", "holds it",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"age_s": 15.1}, "H", "silent for 15 s"),
+        ({"state": "out", "bottleneck": "disk"}, "H", "out of service: disk"),
+        ({"clock_skew_s": 31.0}, "H", "clock is +31 s off"),
+        ({"clock_skew_s": -31.0}, "H", "clock is -31 s off"),
+        ({"draining": True}, "D", "takes no new viewers"),
+        ({"state": "draining"}, "D", "takes no new viewers"),
+        ({"load": 0.95}, "L", "load 0.95"),
+    ],
+)
+def test_who_is_passed_over(changes: dict[str, Any], code: str, words: str) -> None:
+    answer = ranked(candidate("bad", **changes), candidate("b"), candidate("c", "s1"))
+    assert ids(answer) == ["b", "c"]
+    (skipped,) = answer.skipped
+    assert (skipped.appliance_id, skipped.code, skipped.why) == ("bad", code, words)
+
+
+def test_the_dead_and_the_draining_are_not_even_a_last_resort() -> None:
+    answer = ranked(candidate("dead", age_s=99), candidate("leaving", draining=True))
+    assert answer.pathways == ()
+    assert codes(answer) == {"dead": "H", "leaving": "D"}
+
+
+def test_the_full_are_a_last_resort_to_have_two_pathways() -> None:
+    fleet = [candidate("full-1", load=0.97), candidate("full-2", "s1", load=2.0)]
+    answer = ranked(candidate("free", "w1"), *fleet)
+    assert ids(answer) == ["free", "full-1"]
+    assert "full, but nothing is freer" in answer.pathways[1].reasons
+    assert codes(answer) == {"full-2": "L"}
+    assert ids(ranked(*fleet)) == ["full-1", "full-2"]
+
+
+def test_one_pathway_is_of_another_site() -> None:
+    fleet = [candidate(f"n-{number}", held=1.0) for number in range(4)]
+    assert [p.site for p in ranked(*fleet, candidate("s", "s1")).pathways] == ["n1", "n1", "s1"]
+    assert [p.site for p in ranked(*fleet, candidate("s", "s1"), count=2).pathways] == ["n1", "s1"]
+    assert len(ranked(*fleet, candidate("s", "s1"), count=1).pathways) == 1
+    assert {p.site for p in ranked(*fleet).pathways} == {"n1"}  # where there is no other
+
+
+def test_pathways_are_on_different_hosts_while_there_are_enough() -> None:
+    shared = [candidate(f"n-{port}", url=f"http://127.0.1.1:{port}", held=1.0) for port in (1, 2)]
+    answer = ranked(*shared, candidate("z", "w1", url="http://127.0.3.1:1"), count=2)
+    assert len({p.url.rsplit(":", 1)[0] for p in answer.pathways}) == 2
+    assert len(ranked(*shared).pathways) == 2  # one host is better than one pathway
+
+
+def test_another_site_on_a_host_that_is_taken_is_no_other_way() -> None:
+    answer = ranked(
+        candidate("a", url="http://h1:1", held=1.0), candidate("b", url="http://h2:1"),
+        candidate("s", "s1", url="http://h1:2"), count=2,
+    )  # fmt: skip
+    assert ids(answer) == ["a", "b"]
+
+
+def test_content_outweighs_crowding_for_every_title() -> None:
+    for number in range(50):
+        fleet = [candidate("busy", held=0.5, load=0.9), candidate("idle", load=0.0)]
+        answer = rank(Asked(package_id(number), N1), fleet, ATLAS, LIMITS)
+        assert ids(answer) == ["busy", "idle"]
+
+
+def test_lacking_the_package_explains_who_was_left_out() -> None:
+    holders = [candidate(f"h-{number}", held=1.0) for number in range(3)]
+    answer = ranked(*holders, candidate("empty"), candidate("far", "w1"))
+    assert codes(answer) == {"empty": "C"}  # `far` stands in as the other site
+    assert answer.skipped[0].why == "lacks it; 3 as near hold it"
+    assert codes(ranked(*holders[:2], candidate("empty"), count=3)) == {}
+
+
+def test_the_crowded_go_behind_their_siblings() -> None:
+    quiet = [candidate("a", load=0.3), candidate("b", load=0.3)]
+    first = ids(ranked(*quiet))[0]
+    calm = [candidate(c.appliance_id, load=0.5 if c.appliance_id == first else 0.0) for c in quiet]
+    assert ids(ranked(*calm))[0] == first
+    busy = [candidate(c.appliance_id, load=0.6 if c.appliance_id == first else 0.2) for c in quiet]
+    answer = ranked(*busy)
+    assert ids(answer)[1] == first
+    assert "busier than its site" in answer.pathways[1].reasons
+    # He who plays there stays.
+    assert ids(ranked(*busy, current=first))[0] == first
+    strained = [
+        candidate(c.appliance_id, state="strained" if c.appliance_id == first else "serving")
+        for c in quiet
+    ]
+    assert ids(ranked(*strained))[1] == first
+
+
+def test_a_viewer_stays_among_equals_but_not_far_away() -> None:
+    fleet = [candidate("a"), candidate("b"), candidate("s", "s1")]
+    for current in ("a", "b"):
+        assert ids(ranked(*fleet, current=current))[0] == current
+    assert ids(ranked(*fleet, current="s"))[0] != "s"
+
+
+def test_titles_spread_by_capacity_and_stay_when_one_leaves() -> None:
+    fleet = [candidate("a"), candidate("b"), candidate("big", capacity_bps=2_000_000_000)]
+
+    def first(number: int, among: list[Candidate]) -> str:
+        return ids(rank(Asked(package_id(number), N1), among, ATLAS, LIMITS))[0]
+
+    before = [first(number, fleet) for number in range(800)]
+    shares = {name: before.count(name) / 800 for name in ("a", "b", "big")}
+    assert shares == pytest.approx({"a": 0.25, "b": 0.25, "big": 0.5}, abs=0.06)
+    after = [first(number, fleet[1:]) for number in range(800)]
+    assert all(now == then for now, then in zip(after, before, strict=True) if then != "a")
+
+
+appliances = st.lists(
+    st.builds(
+        candidate,
+        st.from_regex(r"[a-z]{1,3}", fullmatch=True),
+        st.sampled_from([site.id for site in SITES]),
+        url=st.sampled_from([f"http://h{number}:1" for number in range(6)]),
+        state=st.sampled_from(["serving", "strained", "draining", "out"]),
+        age_s=st.floats(0, 20),
+        clock_skew_s=st.floats(-40, 40),
+        draining=st.booleans(),
+        load=st.floats(0, 1.2),
+        capacity_bps=st.integers(1, 10**12),
+        held=st.sampled_from([0.0, 0.3, 1.0]),
+    ),
+    max_size=12,
+    unique_by=lambda one: one.appliance_id,
+)
+places = st.sampled_from([N1, Place("north", None), Place("west", "w1"), Place("south", "s1")])
+
+
+@given(appliances, places, st.integers(1, 6), st.randoms())
+def test_every_ranking(fleet: list[Candidate], place: Place, count: int, random: Any) -> None:
+    answer = ranked(*fleet, place=place, count=count)
+    shuffled = list(fleet)
+    random.shuffle(shuffled)
+    assert ranked(*shuffled, place=place, count=count) == answer  # order does not matter
+
+    chosen, skipped = ids(answer), codes(answer)
+    assert len(chosen) == len(set(chosen)) and len(answer.skipped) == len(skipped)
+    assert not set(chosen) & set(skipped)
+    assert set(chosen) | set(skipped) <= {one.appliance_id for one in fleet}
+
+    by_id = {one.appliance_id: one for one in fleet}
+    unfit = {i for i, one in by_id.items() if refusal(one, LIMITS)}
+    free = {i for i, one in by_id.items() if i not in unfit and one.load < LIMITS.full_load}
+    full = set(by_id) - unfit - free
+    assert {i for i, code in skipped.items() if code in "HD"} == unfit
+    assert {i for i, code in skipped.items() if code == "L"} == full - set(chosen)
+    assert {i for i, code in skipped.items() if code == "C"} <= free
+    assert len(chosen) >= min(count, len(free))
+    assert len(chosen) >= min(count, 2, len(by_id.keys() - unfit))
+    if full & set(chosen):
+        assert len(free) < 2
+
+    scores = [pathway.score for pathway in answer.pathways]
+    assert scores == sorted(scores)
+    assert all(pathway.reasons for pathway in answer.pathways)
+    hosts = {by_id[i].url for i in free}
+    assert len({by_id[i].url for i in chosen}) >= min(count, len(hosts))

@@ -1,0 +1,105 @@
+"""The roster: which word counts, who is alive, and how much is kept."""
+
+import pytest
+
+import steering.roster
+from runtime.errors import Problem
+from steering.roster import Record, RosterBook
+from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report
+
+
+@pytest.fixture
+def roster() -> RosterBook:
+    return RosterBook(ATLAS, report_timeout_s=15, forget_s=3600)
+
+
+def test_an_older_report_of_the_same_boot_is_ignored(roster: RosterBook) -> None:
+    assert roster.hear(report(sequence=7, load=0.7), NOW_S)
+    assert not roster.hear(report(sequence=6, load=0.6), NOW_S + 1)
+    assert not roster.hear(report(sequence=7, load=0.6), NOW_S + 1)
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.7
+    assert roster.hear(report(sequence=0, boot_id="boot-2", load=0.2), NOW_S + 2)
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.2
+
+
+def test_an_appliance_is_alive_until_its_report_is_too_old(roster: RosterBook) -> None:
+    roster.hear(report("a1"), NOW_S)
+    roster.hear(report("a2", state="out"), NOW_S)
+    assert [m.appliance_id for m in roster.members(NOW_S + 15)] == ["a1"]
+    assert roster.members(NOW_S + 15.1) == ()
+    entries = {e.report.appliance_id: e for e in roster.entries(NOW_S + 20, {"a2"}).appliances}
+    assert (entries["a1"].alive, entries["a1"].age_s, entries["a1"].region) == (False, 20, "north")
+    assert entries["a2"].draining
+
+
+def test_sessions_count_as_load_until_the_next_report(roster: RosterBook) -> None:
+    roster.hear(report(load=0.2, capacity_bps=10_000_000), NOW_S)
+    roster.assign("a1", 4_000_000)
+    roster.assign("a1", 1_000_000)
+    roster.assign("nobody", 1_000_000)
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == pytest.approx(0.7)
+    roster.hear(report(load=0.4, sequence=2, capacity_bps=10_000_000), NOW_S + 5)
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.4
+
+
+def test_the_clock_of_the_appliance_is_compared(roster: RosterBook) -> None:
+    roster.hear(report(now_s=NOW_S + 45), NOW_S)
+    assert roster.candidates(package_id(), NOW_S, ())[0].clock_skew_s == 45
+
+
+def test_an_unknown_site_is_refused(roster: RosterBook) -> None:
+    with pytest.raises(Problem, match="no site 'moon'"):
+        roster.hear(report(site="moon"), NOW_S)
+
+
+def test_holdings_need_a_report_first(roster: RosterBook) -> None:
+    snapshot = holdings(0, (package_id(), "v-avc-720", 1.0), snapshot=True)
+    with pytest.raises(Problem, match="report"):
+        roster.take("a1", snapshot)
+    roster.hear(report(), NOW_S)
+    assert roster.take("a1", snapshot)
+    assert roster.candidates(package_id(), NOW_S, ())[0].held == 1.0
+    assert roster.entries(NOW_S, ()).appliances[0].packages_held == 1
+
+
+def test_the_silent_are_forgotten(roster: RosterBook) -> None:
+    roster.hear(report("a1"), NOW_S)
+    roster.take("a1", holdings(0, (package_id(), "v-avc-720", 1.0), snapshot=True))
+    roster.hear(report("a2"), NOW_S + 100)
+    roster.forget_silent(NOW_S + 3650)
+    assert roster.get("a1") is None
+    assert roster.shelves.get("a1") is None
+    assert roster.size == 1
+
+
+def test_a_full_roster_makes_room_only_where_one_is_dead(
+    roster: RosterBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering.roster, "MAX_APPLIANCES", 2)
+    roster.hear(report("a1"), NOW_S)
+    roster.hear(report("a2"), NOW_S + 10)
+    with pytest.raises(Problem) as caught:
+        roster.hear(report("a3"), NOW_S + 11)
+    assert caught.value.code == "overloaded"
+    assert roster.hear(report("a2", sequence=2), NOW_S + 12)  # those inside go on
+    roster.hear(report("a3"), NOW_S + 16)
+    assert [m.appliance_id for m in roster.members(NOW_S + 16)] == ["a2", "a3"]
+
+
+def test_restored_records_never_replace_fresher_ones(roster: RosterBook) -> None:
+    roster.hear(report("a1", load=0.5), NOW_S)
+    old = Record(report=report("a1", load=0.1), heard_s=NOW_S - 5, clock_skew_s=0)
+    new = Record(report=report("a1", load=0.9), heard_s=NOW_S + 5, clock_skew_s=0)
+    assert not roster.restore(old, NOW_S)
+    assert roster.restore(new, NOW_S + 5)
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.9
+
+
+@pytest.mark.parametrize(
+    ("site", "age_s", "restored"), [("n1", 10, True), ("gone", 10, False), ("n1", 4000, False)]
+)
+def test_what_no_longer_fits_is_not_restored(
+    roster: RosterBook, site: str, age_s: float, restored: bool
+) -> None:
+    record = Record(report=report("a1", site=site), heard_s=NOW_S - age_s, clock_skew_s=0)
+    assert roster.restore(record, NOW_S) is restored
