@@ -71,7 +71,7 @@ class Rendition(BaseModel):
     """One encoded rung or audio track, as manifests describe it.
 
     Bandwidths are in bits per second and measured from the segments' bytes: `bandwidth` is the
-    highest of any single segment, `average_bandwidth` that of the whole (RFC 8216bis, 4.4.6.2).
+    peak, `average_bandwidth` that of the whole, as RFC 8216bis defines them (4.1, 4.4.6.2).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

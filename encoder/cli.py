@@ -1,0 +1,134 @@
+"""`nearcast encode` and `nearcast check`: packages without any service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from encoder.check_cli import check
+from encoder.ladder_choice import read_ladder
+from encoder.package import Encoded
+from encoder.pipeline import encode as encode_master
+from encoder.settings import EncoderSettings
+from media.api import Progress
+from media.ids import new_id
+from media.ladder import Ladder
+from runtime.console import JsonOption, err, perform, print_json
+from runtime.console import out as console
+from runtime.errors import Problem
+from runtime.log import configure
+from runtime.settings import load
+
+app = typer.Typer()
+app.command()(check)
+
+# Both name the fixed ladder, which follows Apple's recommendations.
+_FIXED = ("auto", "apple")
+
+
+@app.command()
+def encode(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The film.")],
+    out: Annotated[Path, typer.Option("--out", help="The package's folder: new, or empty.")],
+    ladder: Annotated[
+        str,
+        typer.Option("--ladder", metavar="auto|apple|FILE.toml", help="The rungs to encode."),
+    ] = "auto",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings, such as nearcast.toml.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode a film into a package for HLS and DASH. Needs no service.
+
+    A ladder of one's own is a TOML file: [[rungs]] tables with height and max_bps, and crf.
+
+    Example: nearcast encode film.mp4 --out ./package
+    """
+    configure("encoder", "cli", "error")
+    made = perform(_encode(file, out, ladder, config, json=json), json=json)
+    if json:
+        print_json(
+            {
+                "out": str(made.folder),
+                "inventory_sha256": made.inventory_sha256,
+                "total_bytes": made.inventory.total_bytes,
+                **made.inventory.model_dump(mode="json", exclude={"files"}, exclude_none=True),
+            }
+        )
+    else:
+        _show(made)
+
+
+async def _encode(
+    file: Path, out: Path, ladder: str, config: Path | None, *, json: bool
+) -> Encoded:
+    settings = load(EncoderSettings, "encoder", file=config)
+    chosen: Ladder | None = None if ladder in _FIXED else read_ladder(Path(ladder))
+    if not file.is_file():
+        raise Problem("bad_request", f"There is no file {file}.")
+    _check_out(out)
+    with Bar(
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[pace]}"),
+        console=err,
+        transient=True,
+        disable=json,
+    ) as bar:
+        task = bar.add_task("probe", total=1.0, pace="")
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                completed=progress.fraction,
+                description=progress.stage,
+                pace=_pace(progress),
+            )
+
+        return await encode_master(
+            file, out, new_id("ttl"), new_id("pkg"), settings, ladder=chosen, on_progress=show
+        )
+
+
+def _check_out(out: Path) -> None:
+    """`out` can become the package's folder. Raises Problem `bad_request`."""
+    if out.is_dir():
+        if any(out.iterdir()):
+            raise Problem("bad_request", f"{out} is not empty; give --out a new or empty folder.")
+    elif out.exists():
+        raise Problem("bad_request", f"{out} is a file; give --out a new or empty folder.")
+    elif not out.absolute().parent.is_dir():
+        raise Problem("bad_request", f"There is no folder {out.absolute().parent} to put it in.")
+
+
+def _pace(progress: Progress) -> str:
+    if progress.speed is None or progress.eta_s is None:
+        return ""
+    minutes, seconds = divmod(round(progress.eta_s), 60)
+    return f"{progress.speed:.1f}× · {minutes}:{seconds:02} left"
+
+
+def _show(made: Encoded) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("rendition", "picture or language", "codecs", "average", "peak", "bytes"):
+        table.add_column(heading, justify="left" if heading[0] in "rpc" else "right")
+    for r in made.inventory.renditions:
+        shown = f"{r.width}×{r.height}" if r.kind == "video" else f"{r.language}"
+        table.add_row(
+            r.rendition_id,
+            shown,
+            r.codecs,
+            f"{r.average_bandwidth / 1e6:.2f} Mb/s",
+            f"{r.bandwidth / 1e6:.2f} Mb/s",
+            f"{r.total_bytes:,}",
+        )
+    console.print(table)
+    console.print(
+        f"{made.folder}: {made.inventory.duration_s:.2f} s,"
+        f" {made.inventory.total_bytes:,} bytes, inventory {made.inventory_sha256[:12]}…"
+    )

@@ -1,0 +1,67 @@
+"""The control plane as an encoder sees it: work, signs of life, and the word at the end."""
+
+from collections.abc import Iterator
+
+from media.api import Job, JobComplete, JobFailed, JobHeartbeat, Lease, LeaseOffer, Progress
+from runtime.client import Client
+from runtime.errors import Problem
+
+# The job has another encoder, has ended, or is gone with its title.
+LOST = frozenset({"lease_lost", "unknown_job", "unknown_title", "not_found"})
+_BACKOFF_S = (0.1, 5.0)
+_HEARTBEAT_TIMEOUT_S = 5.0
+_MAX_MESSAGE_CHARS = 1000  # media.api.JobFailed
+
+
+class Control:
+    """The lease API. Every method raises Problem."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def lease(self, wait_s: float) -> Lease | None:
+        """A job, or None when none came within `wait_s` seconds."""
+        offer = await self._client.call(
+            "POST",
+            "/v1/jobs/lease",
+            LeaseOffer,
+            query={"wait": f"{wait_s:g}"},
+            timeout_s=wait_s + 10.0,
+        )
+        return offer.lease
+
+    async def heartbeat(self, lease: Lease, progress: Progress) -> None:
+        """The lease is renewed."""
+        word = JobHeartbeat(attempt=lease.attempt, progress=progress)
+        await self._client.call(
+            "POST", _path(lease, "heartbeat"), Job, body=word, timeout_s=_HEARTBEAT_TIMEOUT_S
+        )
+
+    async def complete(self, lease: Lease, inventory_sha256: str) -> None:
+        """The job is done: the package stands."""
+        word = JobComplete(attempt=lease.attempt, inventory_sha256=inventory_sha256)
+        await self._client.call("POST", _path(lease, "complete"), Job, body=word)
+
+    async def fail(
+        self, lease: Lease, problem: Problem, *, retry: bool, timeout_s: float | None = None
+    ) -> None:
+        """The job has failed, or with `retry` waits for another try."""
+        word = JobFailed(
+            attempt=lease.attempt,
+            code=problem.code,
+            message=problem.detail[:_MAX_MESSAGE_CHARS],
+            retry=retry,
+        )
+        await self._client.call("POST", _path(lease, "fail"), Job, body=word, timeout_s=timeout_s)
+
+
+def backoff() -> Iterator[float]:
+    """Seconds to wait before one try after another."""
+    least, most = _BACKOFF_S
+    while True:
+        yield least
+        least = min(least * 2, most)
+
+
+def _path(lease: Lease, verb: str) -> str:
+    return f"/v1/jobs/{lease.job_id}/{verb}"

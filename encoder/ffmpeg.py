@@ -1,0 +1,267 @@
+"""What ffmpeg is told, and what it says. Pure: argv out, lines and messages in.
+
+One process decodes once and encodes every rung and sound track: on a small machine that fills
+all cores (docs: measured against a process for each rung, which decodes as often and is slower).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ffmpeg
+from ffmpeg.nodes import FilterableStream, OutputStream
+
+from encoder.recipe import SAMPLE_RATE, AudioOutput, Recipe, VideoOutput
+from encoder.source import Source
+from runtime.child import ChildFailed, ChildTimeout
+from runtime.errors import Problem
+
+# Real containers only, by the names of `ffmpeg -demuxers`. Never hls, dash, concat, imf, sdp or
+# image2: those read other files, and a master could so make us read ours (STANDARDS.md).
+DEMUXERS = (
+    "mov", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "asf", "mxf", "ogg", "ivf",
+    "yuv4mpegpipe",
+)  # fmt: skip
+MASTER = "master"  # what a master is called where it is worked on, whatever it was before
+
+
+def input_options() -> dict[str, str]:
+    """How every program opens a master."""
+    return {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(DEMUXERS),
+        # Sound that begins late in a transport stream is still found.
+        "probesize": "50M",
+        "analyzeduration": "20M",
+    }
+
+
+def encode_argv(program: str, recipe: Recipe, *, preset: str, threads: int) -> list[str]:
+    """The command that makes `{rendition_id}.mp4` of every output, beside the master."""
+    source = recipe.source
+    master = ffmpeg.input(
+        MASTER,
+        **input_options(),
+        # Keep the container's own times, and shift them so that the first frame is at zero: then
+        # nothing guesses, and sound keeps its distance to the pictures.
+        copyts=None,
+        itsoffset=f"{-source.cadence.start_s:.6f}",
+    )
+    outputs: list[OutputStream] = []
+    pictures = _conformed(master[str(source.video_index)], source)
+    # ffmpeg wants a label used once: a single rung takes the stream as it is.
+    branches = [pictures]
+    if len(recipe.video) > 1:
+        split = pictures.filter_multi_output("split")
+        branches = [split.stream(number) for number in range(len(recipe.video))]
+    for branch, rung in zip(branches, recipe.video, strict=True):
+        outputs.append(_video(branch, rung, recipe, preset=preset, threads=threads))
+    for track in recipe.audio:
+        outputs.append(_audio(master[str(track.stream_index)], track, recipe))
+    command = ffmpeg.merge_outputs(*outputs).global_args(
+        "-hide_banner",
+        "-nostdin",
+        "-loglevel", "error",
+        # Damage ends the encode: half a film must not be published as a whole one.
+        "-xerror",
+        "-progress", "pipe:1",
+        "-stats_period", "0.5",
+    )  # fmt: skip
+    return list(command.compile(cmd=program))
+
+
+def _conformed(pictures: FilterableStream, source: Source) -> FilterableStream:
+    """The decoded film as every rung takes it: progressive, of constant rate, in SDR."""
+    # In front of the rest: what we read is said where the master does not say it.
+    if unsaid := _unsaid(source):
+        pictures = pictures.filter("setparams", **unsaid)
+    if source.interlaced:
+        # One frame for each frame, not for each field; frames that are progressive pass.
+        pictures = pictures.filter("bwdif", mode="send_frame", parity="auto", deint="interlaced")
+    rate = f"{source.frame_rate.numerator}/{source.frame_rate.denominator}"
+    # To the grid of `cadence`: for a film of constant rate neither drops nor doubles a frame.
+    pictures = pictures.filter("fps", fps=rate, start_time=0, round="near")
+    # The last frame's length is a guess of the demuxer: one frame of grace, then the exact end.
+    pictures = pictures.filter("tpad", stop=1, stop_mode="clone")
+    pictures = pictures.filter("trim", end_frame=source.cadence.frames)
+    if source.colour.hdr:
+        pictures = _tone_mapped(pictures)
+    return pictures
+
+
+def _tone_mapped(pictures: FilterableStream) -> FilterableStream:
+    """HDR in BT.709, for 8-bit AVC: linear light, then Hable's curve (which keeps shadows)."""
+    return (
+        pictures.filter("zscale", t="linear", npl=100)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", p="bt709")
+        .filter("tonemap", "hable", desat=0)
+        .filter("zscale", t="bt709", m="bt709", r="tv")
+        .filter("format", "yuv420p")
+    )
+
+
+def _video(
+    pictures: FilterableStream, rung: VideoOutput, recipe: Recipe, *, preset: str, threads: int
+) -> OutputStream:
+    matrix = _matrix(recipe.source)
+    scaled = (
+        pictures.filter(
+            "scale",
+            rung.width,
+            rung.height,
+            flags="bicubic",
+            out_color_matrix=matrix,
+            out_range="tv",
+        )
+        .filter("format", "yuv420p")  # what every AVC decoder plays
+        .filter("setsar", 1)  # the pixels were squared by `scale`
+    )
+    return scaled.output(
+        f"{rung.rendition_id}.mp4",
+        **{
+            "c:v": "libx264",
+            "preset": preset,
+            "threads": threads,
+            # Capped CRF: even quality, and never more than the rung's rate over 1.5 s.
+            "crf": rung.crf,
+            "maxrate": rung.max_bps,
+            "bufsize": rung.max_bps * 3 // 2,
+            # An IDR at every `gop_frames`-th frame and nowhere else, in all rungs alike.
+            "g": recipe.gop_frames,
+            "keyint_min": recipe.gop_frames,
+            "sc_threshold": 0,
+            # No picture refers across a GOP; no version strings in the stream.
+            "flags:v": "+cgop+bitexact",
+            # The filter has made the rate constant; the muxer must not do it again.
+            "fps_mode": "passthrough",
+            "video_track_timescale": recipe.timescale,
+            **_plain_file(),
+        },
+    )
+
+
+def _audio(sound: FilterableStream, track: AudioOutput, recipe: Recipe) -> OutputStream:
+    samples = recipe.audio_samples
+    if track.stream_channels == 1 and track.channels == 2:
+        # Both sides as loud as the one: the usual mix would take 3 dB away.
+        sound = sound.filter("channelmap", map="0-FL|0-FR", channel_layout="stereo")
+    # Gaps become silence, and what begins late or early is padded or cut to begin at zero.
+    sound = sound.filter("aresample", SAMPLE_RATE, **{"async": 1}, first_pts=0)
+    sound = sound.filter("aformat", channel_layouts=_LAYOUTS[track.channels])
+    sound = sound.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
+    return sound.output(
+        f"{track.rendition_id}.mp4",
+        **{
+            "c:a": "aac",
+            "b:a": track.bps,
+            "flags:a": "+bitexact",
+            # The encoder's first frame holds its delay and nothing else. Without it sound starts
+            # at zero in every player, those included that pass over edit lists.
+            "bsf:a": r"noise=drop=lt(pts\,0)",
+            "use_editlist": 0,
+            **_plain_file(),
+        },
+    )
+
+
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+def _plain_file() -> dict[str, Any]:
+    """Nothing of the master's tags, chapters or clock in an output."""
+    return {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "f": "mp4"}
+
+
+# Colours
+
+_MATRICES = {"bt709": "bt709", "smpte170m": "smpte170m", "bt470bg": "bt470bg", "fcc": "fcc",
+             "smpte240m": "smpte240m", "bt2020nc": "bt2020nc"}  # fmt: skip
+
+
+def _matrix(source: Source) -> str:
+    """The matrix of every rung: the film's own, or what players assume at its size."""
+    if source.colour.hdr:
+        return "bt709"
+    return _MATRICES.get(source.colour.matrix or "", _assumed(source))
+
+
+def _assumed(source: Source) -> str:
+    return "bt709" if source.height >= 720 or source.width >= 1280 else "smpte170m"
+
+
+def _unsaid(source: Source) -> dict[str, str]:
+    """What frames are marked as besides what the master says of them.
+
+    A film that says nothing is what its size suggests, and all rungs say so: or a player would
+    guess anew for each, and colours shift when it changes rungs.
+    """
+    colour, assumed = source.colour, _assumed(source)
+    wide = "bt2020" if colour.hdr else assumed
+    matrix = "bt2020nc" if colour.hdr else assumed
+    wanted = {
+        "color_primaries": (colour.primaries, wide),
+        "color_trc": (colour.transfer, assumed),
+        "colorspace": ("gbr" if colour.rgb else colour.matrix, matrix),
+    }
+    return {name: value for name, (said, value) in wanted.items() if said is None}
+
+
+# What it says
+
+
+@dataclass
+class ProgressReader:
+    """The lines of `-progress`: how many frames are done, and how fast."""
+
+    frames: int
+    frame: int = 0
+    speed: float | None = None
+
+    def feed(self, line: str) -> bool:
+        """Takes a line; True when it ends a block, so that the numbers are new."""
+        key, _, value = line.partition("=")
+        if key == "frame" and value.strip().isdecimal():
+            self.frame = int(value)
+        elif key == "speed":
+            self.speed = _speed(value)
+        return key == "progress"
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1."""
+        return min(self.frame / self.frames, 1.0) if self.frames else 0.0
+
+
+def _speed(text: str) -> float | None:
+    try:
+        return float(text.strip().removesuffix("x"))
+    except ValueError:
+        return None
+
+
+_EXPLAINED: Sequence[tuple[tuple[str, ...], str, str]] = (
+    (("No space left on device",), "disk_full", "The disk is full: the film did not fit."),
+    (("Cannot allocate memory", "bad_alloc"), "encode_failed", "The encode ran out of memory."),
+    (
+        ("Decoder not found", "no decoder found", "Decoder (codec"),
+        "not_a_video",
+        "The film's codec cannot be decoded here.",
+    ),
+    (
+        ("corrupt", "Invalid data found", "Error submitting", "error while decoding",
+         "partial file", "Invalid NAL", "prematurely", "Decode error", "Decoding error"),
+        "truncated_file",
+        "The file is cut off or damaged: it cannot be decoded to its end.",
+    ),
+)  # fmt: skip
+
+
+def explain(failed: ChildFailed) -> Problem:
+    """A failed encode as the problem that a person can act on."""
+    if isinstance(failed, ChildTimeout):
+        return Problem("encode_timeout", f"The encode was {failed.stderr}.")
+    for signs, code, sentence in _EXPLAINED:
+        if any(sign in failed.stderr for sign in signs):
+            return Problem(code, sentence)
+    return Problem("encode_failed", f"{failed}.")

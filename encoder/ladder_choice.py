@@ -1,0 +1,115 @@
+"""The choice of a ladder: which rungs a film gets, and at most how many bits. Pure.
+
+The fixed ladder goes by the shorter side of the picture, so that portrait films get the rungs of
+their landscape sisters; rates go by the number of pixels, after Apple's recommendations for AVC.
+Nothing is ever scaled up.
+"""
+
+import math
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from encoder.source import Source
+from media.ladder import AudioRung, Ladder, Rung
+from runtime.errors import Problem
+
+SHORT_SIDES = (234, 360, 540, 720, 1080, 1440, 2160)
+# A rung closer than this below the film's own size would cost an encode and help nobody.
+MIN_STEP = 1.15
+MAX_HEIGHT = 4320  # media.ladder
+
+# Pixels of a 16:9 picture, and what its rung may take at most, in bits per second.
+_CAPS = (
+    (416 * 234, 300_000),
+    (640 * 360, 800_000),
+    (960 * 540, 2_000_000),
+    (1280 * 720, 3_500_000),
+    (1920 * 1080, 6_500_000),
+    (2560 * 1440, 11_000_000),
+    (3840 * 2160, 18_000_000),
+)
+# Up to this rate a cap counts as given; above, motion has more pictures to pay for.
+_FULL_RATE = 30.0
+# The quality below the cap; small pictures are watched scaled up and forgive less.
+_CRF = 23.0
+
+
+def fixed_ladder(source: Source) -> Ladder:
+    """The rungs at or below the film's own size, the highest exactly that (even numbers)."""
+    short = even_floor(min(source.width, source.height))
+    top = min(short, SHORT_SIDES[-1])
+    sides = [side for side in SHORT_SIDES if side * MIN_STEP <= top]
+    heights = [_height(source, side) for side in (*sides, top)]
+    rungs = {
+        height: Rung(height=height, max_bps=cap_bps(source, height), crf=_CRF) for height in heights
+    }
+    return Ladder(
+        rungs=tuple(rungs.values()),
+        audio=AudioRung() if source.has_audio else None,
+    )
+
+
+def fitted(ladder: Ladder, source: Source) -> Ladder:
+    """A given ladder as far as the film reaches: rungs above its height are left out, and where
+    none would be left, the lowest is cut to the film's own height."""
+    own = even_floor(source.height)
+    by_height = {
+        even_floor(rung.height): rung.model_copy(update={"height": even_floor(rung.height)})
+        for rung in ladder.rungs
+    }
+    rungs = [by_height[height] for height in sorted(by_height) if height <= own]
+    if not rungs:
+        rungs = [by_height[min(by_height)].model_copy(update={"height": own})]
+    audio = ladder.audio if source.has_audio else None
+    return ladder.model_copy(update={"rungs": tuple(rungs), "audio": audio})
+
+
+def read_ladder(path: Path) -> Ladder:
+    """The ladder of a TOML file: `[[rungs]]` tables with height, max_bps, crf; optional `[audio]`,
+    gop_s and segment_gops. Raises Problem `bad_settings`."""
+    try:
+        return Ladder.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Problem("bad_settings", f"{path} is not a ladder: {error}.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Problem("bad_settings", f"{path} is not a ladder: {where}: {first['msg']}.") from None
+
+
+def picture_size(source: Source, height: int) -> tuple[int, int]:
+    """Width and height of a rung of this height: the film's shape, in even numbers (4:2:0)."""
+    width = 2 * round(height * source.width / source.height / 2)
+    return max(width, 2), height
+
+
+def cap_bps(source: Source, height: int) -> int:
+    """The most that a rung of this height may take, by its pixels and frames, in bits per second.
+
+    Between the table's entries the rate is a power of the pixels, and so beyond its ends.
+    """
+    width, _ = picture_size(source, height)
+    pixels = width * height
+    below, above = next(
+        (pair for pair in pairwise(_CAPS) if pixels <= pair[1][0]), (_CAPS[-2], _CAPS[-1])
+    )
+    power = math.log(above[1] / below[1]) / math.log(above[0] / below[0])
+    bps = below[1] * math.pow(pixels / below[0], power)
+    bps *= math.sqrt(max(float(source.frame_rate) / _FULL_RATE, 1.0))
+    return max(50_000, round(bps / 1000) * 1000)
+
+
+def even_floor(value: int) -> int:
+    """The even number at or just below."""
+    return value // 2 * 2
+
+
+def _height(source: Source, short_side: int) -> int:
+    """The height of the rung whose shorter side is `short_side`."""
+    if source.height <= source.width:
+        return short_side
+    height = round(short_side * source.height / source.width)
+    return even_floor(min(height, source.height, MAX_HEIGHT))

@@ -1,0 +1,159 @@
+"""What was encoded, measured: nothing in a manifest is declared that was not read from the bytes.
+
+Pure, but for `measure_rendition`, which reads a folder.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from encoder.packager import INIT
+from media.inventory import FileEntry
+from media.mp4 import Fragment, Track, presentation, read_segment, read_track
+
+# RFC 8216bis, 4.4.6.2: the peak is that of any run of segments this long, in target durations.
+_PEAK_SPAN = (Fraction(1, 2), Fraction(3, 2))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One packaged rendition: its files in playing order, `init.mp4` first, and their contents.
+
+    `start` and `durations` are presentation times in ticks, edit list applied.
+    """
+
+    rendition_id: str
+    track: Track
+    files: tuple[FileEntry, ...]
+    fragments: tuple[Fragment, ...]
+    start: int
+    durations: tuple[int, ...]
+
+    @property
+    def duration_s(self) -> Fraction:
+        """The exact length."""
+        return Fraction(sum(self.durations), self.track.timescale)
+
+    @property
+    def segments(self) -> tuple[FileEntry, ...]:
+        """The media segments."""
+        return self.files[1:]
+
+    @property
+    def samples(self) -> int:
+        """Frames of a video track."""
+        return sum(fragment.samples for fragment in self.fragments)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.bytes for entry in self.files)
+
+    def segment_s(self) -> list[Fraction]:
+        """The exact length of each segment."""
+        return [Fraction(ticks, self.track.timescale) for ticks in self.durations]
+
+
+def measure_rendition(package: Path, rendition_id: str) -> Measured:
+    """The rendition in `package/rendition_id`. ValueError when a file is not what it should be."""
+    init = (package / rendition_id / INIT).read_bytes()
+    track = read_track(init)
+    files = [_entry(f"{rendition_id}/{INIT}", init)]
+    fragments = []
+    for path in _numbered(package / rendition_id):
+        data = path.read_bytes()
+        files.append(_entry(f"{rendition_id}/{path.name}", data))
+        fragments.append(read_segment(data, track.defaults))
+    start, durations = presentation(track, fragments)
+    return Measured(
+        rendition_id=rendition_id,
+        track=track,
+        files=tuple(files),
+        fragments=tuple(fragments),
+        start=start,
+        durations=durations,
+    )
+
+
+def check(measured: Sequence[Measured], frames: int) -> str | None:
+    """What is wrong with these renditions of one film of `frames` frames, or None.
+
+    Every rung has every frame, is cut at the same places, starts each segment with a key frame
+    and goes on where the segment before ended.
+    """
+    video = [one for one in measured if one.track.kind == "video"]
+    for one in measured:
+        if fault := _fault(one):
+            return f"{one.rendition_id}: {fault}"
+    for one in video:
+        if one.samples != frames:
+            return f"{one.rendition_id} has {one.samples} frames instead of {frames}"
+        if one.segment_s() != video[0].segment_s():
+            return f"{one.rendition_id} is not cut where {video[0].rendition_id} is"
+    return None
+
+
+def _fault(one: Measured) -> str | None:
+    if one.start != 0:
+        return f"it starts at {one.start} ticks instead of 0"
+    at = one.fragments[0].decode_time
+    for number, fragment in enumerate(one.fragments, start=1):
+        if fragment.decode_time != at:
+            return f"segment {number} does not start where the one before ended"
+        if not fragment.starts_with_sync:
+            return f"segment {number} does not start with a key frame"
+        at += fragment.duration
+    return None
+
+
+def average_bps(one: Measured) -> int:
+    """Bits of all segments over the film's length, rounded up."""
+    return _bps(sum(entry.bytes for entry in one.segments), one.duration_s)
+
+
+def peak_bps(one: Measured) -> int:
+    """The highest rate of any run of segments between half and one and a half target durations.
+
+    So a last segment of one frame, which is all key frame, is no peak by itself.
+    """
+    lengths = one.segment_s()
+    sizes = [entry.bytes for entry in one.segments]
+    target = max(1, round(max(lengths)))
+    least, most = (span * target for span in _PEAK_SPAN)
+    rates = [_bps(size, length) for size, length in _runs(sizes, lengths, most) if length >= least]
+    return max(rates, default=average_bps(one))
+
+
+def _runs(
+    sizes: Sequence[int], lengths: Sequence[Fraction], most: Fraction
+) -> Iterator[tuple[int, Fraction]]:
+    """Bytes and length of every run of consecutive segments that is at most `most` long."""
+    for first in range(len(sizes)):
+        size, length = 0, Fraction(0)
+        for last in range(first, len(sizes)):
+            size, length = size + sizes[last], length + lengths[last]
+            if length > most:
+                break
+            yield size, length
+
+
+def _bps(size: int, length_s: Fraction) -> int:
+    return -int(-size * 8 // length_s)
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    """1.m4s, 2.m4s and so on, as far as they go, and there is no other."""
+    count = sum(1 for _ in folder.glob("*.m4s"))
+    if not count:
+        raise ValueError(f"{folder.name} has no segments")
+    for number in range(1, count + 1):
+        path = folder / f"{number}.m4s"
+        if not path.is_file():
+            raise ValueError(f"{folder.name} lacks segment {number}")
+        yield path
+
+
+def _entry(path: str, data: bytes) -> FileEntry:
+    return FileEntry(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())

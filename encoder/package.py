@@ -1,0 +1,136 @@
+"""A package made whole: segments measured, playlists and MPD written, everything listed.
+
+inventory.json
+hls/master.m3u8  hls/{rendition_id}.m3u8  dash/manifest.mpd
+{rendition_id}/files.json  init.mp4  1.m4s  2.m4s …
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoder.measure import Measured, average_bps, check, measure_rendition, peak_bps
+from encoder.packager import INIT
+from encoder.recipe import Recipe
+from media import dash, hls
+from media.inventory import (
+    FILE_LIST_NAME,
+    INVENTORY_NAME,
+    FileEntry,
+    FileList,
+    Inventory,
+    Rendition,
+    sha256_of,
+    to_bytes,
+)
+from runtime.errors import Problem
+
+# Playlists lie one folder below the package.
+_BASE = "../"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A package in a folder, complete: `inventory_sha256` names it."""
+
+    folder: Path
+    inventory: Inventory
+    inventory_sha256: str
+
+
+def finish_package(folder: Path, recipe: Recipe, title_id: str, package_id: str) -> Encoded:
+    """The packager's segments in `folder` become a package. Reads every byte once.
+
+    Raises Problem `encode_failed` for segments that are not what the recipe wants, and
+    `truncated_file` where frames of the master are missing.
+    """
+    measured = _measure(folder, recipe)
+    languages = {output.rendition_id: output.language for output in recipe.audio}
+    renditions = tuple(
+        _rendition(folder, one, recipe, languages.get(one.rendition_id)) for one in measured
+    )
+    duration_s = float(recipe.source.cadence.frames / recipe.source.frame_rate)
+    files = tuple(
+        _write(folder, path, text.encode())
+        for path, text in _manifests(measured, renditions, duration_s).items()
+    )
+    inventory = Inventory(
+        title_id=title_id,
+        package_id=package_id,
+        duration_s=duration_s,
+        renditions=renditions,
+        files=files,
+    )
+    raw = to_bytes(inventory)
+    _write(folder, INVENTORY_NAME, raw)
+    return Encoded(folder, inventory, sha256_of(raw))
+
+
+def _measure(folder: Path, recipe: Recipe) -> list[Measured]:
+    try:
+        measured = [measure_rendition(folder, name) for name in recipe.rendition_ids]
+    except (OSError, ValueError) as error:
+        raise Problem("encode_failed", f"The packager's files are not usable: {error}.") from None
+    frames = recipe.source.cadence.frames
+    found = min(one.samples for one in measured if one.track.kind == "video")
+    if found < frames:
+        raise Problem(
+            "truncated_file",
+            f"The file is cut off or damaged: {found} of its {frames} frames could be decoded.",
+        )
+    if fault := check(measured, frames):
+        raise Problem("encode_failed", f"The encode is not sound: {fault}.")
+    return measured
+
+
+def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None) -> Rendition:
+    """The inventory's entry; writes the rendition's file list."""
+    listed = to_bytes(FileList(files=one.files))
+    video = one.track.kind == "video"
+    return Rendition(
+        rendition_id=one.rendition_id,
+        kind=one.track.kind,
+        codecs=one.track.codecs,
+        bandwidth=peak_bps(one),
+        average_bandwidth=average_bps(one),
+        timescale=one.track.timescale,
+        duration_s=float(one.duration_s),
+        width=one.track.width,
+        height=one.track.height,
+        frame_rate=float(recipe.source.frame_rate) if video else None,
+        frames=one.samples if video else None,
+        language=language,
+        channels=one.track.channels,
+        sample_rate=one.track.sample_rate,
+        file_list=_write(folder, f"{one.rendition_id}/{FILE_LIST_NAME}", listed),
+        file_count=len(one.files),
+        total_bytes=one.total_bytes,
+    )
+
+
+def _manifests(
+    measured: Sequence[Measured], renditions: Sequence[Rendition], duration_s: float
+) -> dict[str, str]:
+    """Every playlist and the MPD, by path."""
+    here = [hls.PathwayBase(id=None, base_url=_BASE)]
+    manifests = {hls.MULTIVARIANT_PATH: hls.multivariant(renditions, here)}
+    for one in measured:
+        segments = [
+            hls.Segment(f"{_BASE}{entry.path}", float(length))
+            for entry, length in zip(one.segments, one.segment_s(), strict=True)
+        ]
+        init = f"{_BASE}{one.rendition_id}/{INIT}"
+        manifests[f"hls/{one.rendition_id}.m3u8"] = hls.media_playlist(init, segments)
+    timelines = {
+        one.rendition_id: dash.Timeline(one.track.timescale, one.durations, one.start)
+        for one in measured
+    }
+    manifests[dash.MPD_PATH] = dash.mpd(renditions, timelines, duration_s)
+    return manifests
+
+
+def _write(folder: Path, path: str, data: bytes) -> FileEntry:
+    target = folder / path
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(data)
+    return FileEntry(path=path, bytes=len(data), sha256=sha256_of(data))

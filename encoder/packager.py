@@ -1,0 +1,33 @@
+"""What Shaka Packager is told: encoded tracks in, CMAF segments out, one set for HLS and DASH.
+
+It writes segments only. Playlists and MPD are ours: with playlists in folders it makes no `../`
+and leaks absolute paths, and its durations are rounded.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+INIT = "init.mp4"
+SEGMENT = "$Number$.m4s"
+
+
+def package_argv(
+    program: str, rendition_ids: Sequence[str], segment_s: Fraction, timescale: int, folder: str
+) -> list[str]:
+    """The command that cuts `{rendition_id}.mp4` of each into `{folder}/{rendition_id}/`."""
+    argv = [program, "--quiet"]
+    for rendition_id in rendition_ids:
+        kind = "audio" if rendition_id.startswith("a-") else "video"
+        place = f"{folder}/{rendition_id}"
+        argv.append(
+            f"in={rendition_id}.mp4,stream={kind},"
+            f"init_segment={place}/{INIT},segment_template={place}/{SEGMENT}"
+        )
+    # Cuts fall at the first key frame in each multiple of this. Half a tick less than the exact
+    # length, since a little more (binary fractions are) would let a boundary slip one GOP.
+    argv += ["--segment_duration", f"{float(segment_s - Fraction(1, 2 * timescale)):.9f}"]
+    # Playlists and the MPD name each segment; a box that repeats it is weight.
+    argv += ["--generate_sidx_in_media_segments=false"]
+    # Creation times are 0 instead of now: the same master gives the same bytes.
+    argv += ["--use_fake_clock_for_muxer"]
+    return argv

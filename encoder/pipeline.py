@@ -1,0 +1,133 @@
+"""From a master to a package in a folder: probe, ladder, encode, package, measure.
+
+All work is done in a private folder beside the package's own, which appears when it is whole; after
+a failure neither is left.
+"""
+
+import asyncio
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from encoder import programs
+from encoder.ffmpeg import MASTER, ProgressReader, encode_argv, explain
+from encoder.ladder_choice import fitted, fixed_ladder
+from encoder.package import Encoded, finish_package
+from encoder.packager import package_argv
+from encoder.probe import probe
+from encoder.progress import OnProgress, at, encoding
+from encoder.recipe import Recipe, make_recipe
+from encoder.settings import EncoderSettings
+from media.api import Progress
+from media.ladder import Ladder
+from runtime.child import ChildFailed, run_child
+from runtime.errors import Problem
+from runtime.log import logger
+
+_PACKAGE = "package"
+
+
+def unheard(progress: Progress) -> None:
+    """For callers who do not want to know."""
+
+
+async def encode(
+    master: Path,
+    out: Path,
+    title_id: str,
+    package_id: str,
+    settings: EncoderSettings,
+    *,
+    ladder: Ladder | None = None,
+    on_progress: OnProgress = unheard,
+) -> Encoded:
+    """The package of `master` stands in the folder `out`, which was absent or empty before.
+
+    Without `ladder` the film gets the fixed one. Raises Problem, for a master that cannot become
+    a package with one of the codes of masters, else `encode_failed`, `encode_timeout`,
+    `disk_full` or `missing_program`.
+    """
+    with private_folder(out.parent) as folder:
+        (folder / MASTER).symlink_to(master.resolve(strict=True))
+        on_progress(at("probe"))
+        source = await probe(folder, settings)
+        chosen = fitted(ladder, source) if ladder is not None else fixed_ladder(source)
+        recipe = make_recipe(source, chosen)
+        # The encoded tracks and the segments cut from them lie side by side for a while.
+        check_room(folder, 2 * recipe.most_bytes + settings.spare_bytes)
+        await _encode(folder, recipe, settings, on_progress)
+        on_progress(at("package"))
+        await _package(folder, recipe, settings)
+        on_progress(at("package", 0.5))
+        try:
+            made = await asyncio.to_thread(
+                finish_package, folder / _PACKAGE, recipe, title_id, package_id
+            )
+            (folder / _PACKAGE).rename(out)
+        except OSError as error:
+            raise disk_problem(error) from error
+        return Encoded(out, made.inventory, made.inventory_sha256)
+
+
+@contextmanager
+def private_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` that others cannot enter; it is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=".nearcast-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(folder: Path, wanted_bytes: int) -> None:
+    """The disk of `folder` has that much free. Raises Problem `disk_full`."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted_bytes:
+        raise Problem(
+            "disk_full",
+            f"This film needs {wanted_bytes >> 20} MiB of disk, and {free >> 20} MiB are free.",
+        )
+
+
+def disk_problem(error: OSError) -> Problem:
+    """What a failed write means."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Problem("disk_full")
+    return Problem("encode_failed", f"A file could not be written: {error.strerror}.")
+
+
+async def _encode(
+    folder: Path, recipe: Recipe, settings: EncoderSettings, on_progress: OnProgress
+) -> None:
+    argv = encode_argv(programs.ffmpeg(), recipe, preset=settings.preset, threads=settings.threads)
+    reader = ProgressReader(frames=recipe.source.cadence.frames)
+
+    def take(line: str) -> None:
+        if reader.feed(line):
+            on_progress(encoding(reader.fraction, recipe.source.duration_s, reader.speed))
+
+    on_progress(at("encode"))
+    # No single track can weigh more than all of them may.
+    limits = settings.limits(settings.encode_timeout_s, max(recipe.most_bytes, 16 << 20))
+    try:
+        await run_child(argv, limits=limits, cwd=folder, on_line=take)
+    except ChildFailed as failed:
+        logger().warning("ffmpeg_failed", command=failed.command, stderr=failed.stderr[-2000:])
+        raise explain(failed) from failed
+
+
+async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> None:
+    argv = package_argv(
+        programs.packager(), recipe.rendition_ids, recipe.segment_s, recipe.timescale, _PACKAGE
+    )
+    (folder / _PACKAGE).mkdir()
+    try:
+        await run_child(argv, limits=settings.limits(settings.encode_timeout_s), cwd=folder)
+    except ChildFailed as failed:
+        logger().warning("packager_failed", command=failed.command, stderr=failed.stderr[-2000:])
+        if "No space left" in failed.stderr:
+            raise Problem("disk_full") from failed
+        raise Problem("encode_failed", f"The packager failed: {failed}.") from failed

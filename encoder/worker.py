@@ -1,0 +1,208 @@
+"""The pull loop: takes a job, makes its package, says how it ended, and takes the next.
+
+The control plane may be away at any time: questions and last words are repeated until they are
+taken, and an encode goes on meanwhile. A job that another encoder has got is dropped at once.
+When the encoder is stopped, its jobs are handed back.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from encoder.control import LOST, Control, backoff
+from encoder.pipeline import check_room, disk_problem, encode, private_folder
+from encoder.progress import OnProgress, at
+from encoder.publish import publish, standing
+from encoder.settings import EncoderSettings
+from media.api import Lease, Progress
+from media.objects import ObjectStore, StoreUnavailable
+from runtime.errors import Problem
+from runtime.log import logger
+
+T = TypeVar("T")
+
+# Troubles of this place or of a service, not of the film: another try may go well.
+_WORTH_ANOTHER_TRY = frozenset({"store_unavailable", "unavailable", "disk_full"})
+# Of the ten seconds that a stopping service has, what the control plane may take.
+_LAST_WORD_S = 3.0
+
+
+class Worker:
+    """Jobs of one control plane and store, worked on below `folder`."""
+
+    def __init__(
+        self, control: Control, store: ObjectStore, folder: Path, settings: EncoderSettings
+    ) -> None:
+        self._control = control
+        self._store = store
+        self._folder = folder
+        self._settings = settings
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Works until `stopping`, and returns when nothing is left of what was under way."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._settings.jobs):
+                group.create_task(self._pull(stopping), name=f"pull-{number}")
+
+    async def _pull(self, stopping: asyncio.Event) -> None:
+        delays = backoff()
+        while not stopping.is_set():
+            try:
+                lease = await _unless(stopping, self._control.lease(self._settings.wait_s))
+            except Problem as problem:
+                logger().warning("control_away", code=problem.code, detail=problem.detail)
+                await _pause(next(delays), stopping)
+                continue
+            delays = backoff()
+            if lease is not None:
+                with structlog.contextvars.bound_contextvars(
+                    job_id=lease.job_id, title_id=lease.title_id, package_id=lease.package_id
+                ):
+                    await self._work(lease, stopping)
+            elif self._settings.wait_s == 0:
+                await _pause(next(delays), stopping)
+
+    async def _work(self, lease: Lease, stopping: asyncio.Event) -> None:
+        """The job has ended, here at least: done, failed, handed back, or lost to another."""
+        logger().info("job_started", attempt=lease.attempt)
+        lost = asyncio.Event()
+        latest = at("waiting")
+
+        def note(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+
+        beating = asyncio.create_task(self._beat(lease, lambda: latest, lost), name="heartbeat")
+        try:
+            problem: Problem | None = None
+            try:
+                made = await _unless(stopping, _unless(lost, self._make(lease, note)))
+            except Problem as failure:
+                made, problem = None, failure
+            if lost.is_set():
+                logger().warning("job_lost")
+            elif made is not None:
+                logger().info("job_done", inventory_sha256=made)
+                await self._say(partial(self._control.complete, lease, made), lost, stopping)
+            elif problem is not None:
+                retry = problem.code in _WORTH_ANOTHER_TRY
+                logger().warning("job_failed", code=problem.code, detail=problem.detail)
+                word = partial(self._control.fail, lease, problem, retry=retry)
+                await self._say(word, lost, stopping)
+            else:
+                await self._hand_back(lease)
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+
+    async def _make(self, lease: Lease, on_progress: OnProgress) -> str:
+        """The package of the job stands in the store; returns its inventory's SHA-256.
+
+        Raises Problem.
+        """
+        try:
+            stands = await standing(self._store, lease.title_id, lease.package_id)
+            if stands is not None:  # an earlier attempt came that far and could not say so
+                return stands
+            with private_folder(self._folder) as folder:
+                master = folder / "upload"
+                await self._download(lease, master, on_progress)
+                made = await encode(
+                    master,
+                    folder / "package",
+                    lease.title_id,
+                    lease.package_id,
+                    self._settings,
+                    on_progress=on_progress,
+                )
+                await publish(made, self._store, on_progress)
+                return made.inventory_sha256
+        except StoreUnavailable as error:
+            raise Problem("store_unavailable", f"The object store: {error}.") from error
+        except (Problem, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            logger().exception("job_crashed")
+            raise Problem("internal", "The encoder met an error of its own.") from error
+
+    async def _download(self, lease: Lease, master: Path, on_progress: OnProgress) -> None:
+        try:
+            size = (await self._store.stat(lease.master_key)).bytes
+            check_room(self._folder, size + self._settings.spare_bytes)
+            await self._store.get_file(
+                lease.master_key,
+                master,
+                progress=lambda done: on_progress(at("download", done / max(size, 1))),
+            )
+        except FileNotFoundError:
+            raise Problem("not_found", "The master is no longer in the store.") from None
+        except OSError as error:
+            raise disk_problem(error) from error
+        if lease.master_sha256 and await asyncio.to_thread(_sha256, master) != lease.master_sha256:
+            raise Problem("parts_differ", "The master in the store is not the file announced.")
+
+    async def _beat(
+        self, lease: Lease, latest: Callable[[], Progress], lost: asyncio.Event
+    ) -> None:
+        """Renews the lease until cancelled; sets `lost` when it is another's."""
+        while True:
+            try:
+                await self._control.heartbeat(lease, latest())
+            except Problem as problem:
+                if problem.code in LOST:
+                    lost.set()
+                    return
+                logger().warning("heartbeat_failed", code=problem.code)
+            await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def _say(
+        self, word: Callable[[], Awaitable[None]], lost: asyncio.Event, stopping: asyncio.Event
+    ) -> None:
+        """The control plane has taken the word, or does not want it."""
+        for delay in backoff():
+            try:
+                await word()
+                return
+            except Problem as problem:
+                logger().warning("word_not_taken", code=problem.code, detail=problem.detail)
+                if problem.status < 500 or lost.is_set() or stopping.is_set():
+                    return
+            await _pause(delay, stopping)
+
+    async def _hand_back(self, lease: Lease) -> None:
+        logger().info("job_handed_back")
+        stopped = Problem("unavailable", "The encoder was stopped.")
+        with suppress(Problem):
+            await self._control.fail(lease, stopped, retry=True, timeout_s=_LAST_WORD_S)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of the work; None when the event came first, and the work was cancelled."""
+    task = asyncio.create_task(work)
+    coming = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, coming}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        coming.cancel()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _pause(seconds: float, stopping: asyncio.Event) -> None:
+    """Waits that long, or until `stopping`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,219 @@
+"""MPEG-DASH manifests (ISO/IEC 23009-1) as we write them; `dash_reader` reads anyone's.
+
+The package's MPD is static, of the live profile: numbered segments by SegmentTemplate, their
+durations exact by SegmentTimeline. A session's MPD is the package's with one BaseURL per pathway
+and the steering server written in (ETSI TS 103 998), so that segments stay relative to whichever
+pathway the player is on.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
+from itertools import groupby
+from xml.etree import ElementTree as ET
+
+from media.dash_reader import NAMESPACE, Mpd, Representation, Timeline, parse, read_mpd, tag
+from media.hls import PathwayBase, check_pathways
+from media.inventory import Rendition
+
+__all__ = [
+    "Mpd",
+    "PathwayBase",
+    "Representation",
+    "Timeline",
+    "frame_rate",
+    "mpd",
+    "read_mpd",
+    "session_mpd",
+]
+
+MPD_PATH = "dash/manifest.mpd"  # in a package
+PROFILES = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019"
+# Shaka Player begins only with this much in its buffer, and a segment is appended whole: two
+# seconds mean one segment.
+MIN_BUFFER_S = 2.0
+
+_CHANNEL_SCHEME = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 11, 8: 12}  # ISO/IEC 23091-3, table 2
+_ROLE_SCHEME = "urn:mpeg:dash:role:2011"
+
+ET.register_namespace("", NAMESPACE)
+
+
+def mpd(
+    renditions: Sequence[Rendition], timelines: Mapping[str, Timeline], duration_s: float
+) -> str:
+    """The package's `dash/manifest.mpd`: segments are `../{rendition_id}/{number}.m4s`.
+
+    One AdaptationSet for each kind, codec and language, in the order of the renditions.
+    ValueError when there is no rendition, or one without timeline.
+    """
+    if not renditions:
+        raise ValueError("an MPD names a rendition")
+    missing = [r.rendition_id for r in renditions if r.rendition_id not in timelines]
+    if missing:
+        raise ValueError(f"no timeline for {', '.join(missing)}")
+    root = ET.Element(
+        tag("MPD"),
+        profiles=PROFILES,
+        type="static",
+        mediaPresentationDuration=_duration(duration_s),
+        minBufferTime=_duration(MIN_BUFFER_S),
+    )
+    period = ET.SubElement(root, tag("Period"), id="0", start="PT0S")
+    sets: dict[tuple[str, str, str | None], list[Rendition]] = {}
+    for rendition in renditions:
+        codec = rendition.rendition_id.split("-")[1]
+        sets.setdefault((rendition.kind, codec, rendition.language), []).append(rendition)
+    mains = {kind: language for kind, _, language in reversed(sets)}
+    for number, ((kind, _, language), members) in enumerate(sets.items()):
+        role = "main" if language == mains[kind] else "dub"
+        period.append(_adaptation_set(number, members, role, timelines))
+    return _text(root)
+
+
+def session_mpd(
+    package_mpd: str,
+    bases: Sequence[PathwayBase],
+    *,
+    steering_url: str | None = None,
+    allowed: Collection[str] | None = None,
+) -> str:
+    """The package's MPD for one session: every pathway a BaseURL, renditions outside `allowed`
+    gone. ValueError when nothing remains, or the pathways do not fit together."""
+    check_pathways(bases, steering_url)
+    root = parse(package_mpd)
+    if allowed is not None:
+        _keep_allowed(root, allowed)
+    locations = []
+    for base in bases:
+        location = ET.Element(tag("BaseURL"))
+        if base.id is not None:
+            location.set("serviceLocation", base.id)
+        location.text = f"{base.base_url}dash/"
+        locations.append(location)
+    if steering_url is not None:
+        # dash.js and Shaka Player look for it in the MPD itself; TS 103 998 shows it after BaseURL.
+        steering = ET.Element(
+            tag("ContentSteering"),
+            defaultServiceLocation=str(bases[0].id),
+            queryBeforeStart="false",
+        )
+        steering.text = steering_url
+        locations.append(steering)
+    root[0:0] = locations  # our MPD has no ProgramInformation, which alone may come before
+    return _text(root)
+
+
+def _adaptation_set(
+    number: int, members: Sequence[Rendition], role: str, timelines: Mapping[str, Timeline]
+) -> ET.Element:
+    """The members in ascending order. Children stand in the order of the schema (5.3.3.3)."""
+    first = members[0]
+    element = ET.Element(
+        tag("AdaptationSet"),
+        id=str(number),
+        contentType=first.kind,
+        mimeType=f"{first.kind}/mp4",
+        segmentAlignment="true",
+        startWithSAP="1",
+    )
+    if first.language is not None:
+        element.set("lang", first.language)
+    heights = [m.height for m in members if m.height]
+    widths = [m.width for m in members if m.width]
+    if heights and widths:
+        element.set("maxWidth", str(max(widths)))
+        element.set("maxHeight", str(max(heights)))
+    ET.SubElement(element, tag("Role"), schemeIdUri=_ROLE_SCHEME, value=role)
+    for member in sorted(members, key=lambda m: (m.bandwidth, m.rendition_id)):
+        element.append(_representation(member, timelines[member.rendition_id]))
+    return element
+
+
+def _representation(rendition: Rendition, timeline: Timeline) -> ET.Element:
+    element = ET.Element(
+        tag("Representation"),
+        id=rendition.rendition_id,
+        codecs=rendition.codecs,
+        bandwidth=str(rendition.bandwidth),
+    )
+    optional = {
+        "width": rendition.width,
+        "height": rendition.height,
+        "frameRate": frame_rate(rendition.frame_rate) if rendition.frame_rate else None,
+        "audioSamplingRate": rendition.sample_rate,
+    }
+    for name, value in optional.items():
+        if value is not None:
+            element.set(name, str(value))
+    if rendition.channels in _CHANNELS:
+        ET.SubElement(
+            element,
+            tag("AudioChannelConfiguration"),
+            schemeIdUri=_CHANNEL_SCHEME,
+            value=str(_CHANNELS[rendition.channels]),
+        )
+    template = ET.SubElement(
+        element,
+        tag("SegmentTemplate"),
+        timescale=str(timeline.timescale),
+        initialization=f"../{rendition.rendition_id}/init.mp4",
+        media=f"../{rendition.rendition_id}/$Number$.m4s",
+        startNumber="1",
+    )
+    template.append(_timeline(timeline))
+    return element
+
+
+def _timeline(timeline: Timeline) -> ET.Element:
+    """Runs of equal durations collapsed: `r` counts the repetitions after the first."""
+    element = ET.Element(tag("SegmentTimeline"))
+    for duration, run in groupby(timeline.durations):
+        entry = ET.SubElement(element, tag("S"), d=str(duration))
+        repeated = sum(1 for _ in run) - 1
+        if repeated:
+            entry.set("r", str(repeated))
+    if len(element) == 0:
+        raise ValueError("a timeline has a segment")
+    element[0].attrib = {"t": str(timeline.start), **element[0].attrib}
+    return element
+
+
+def frame_rate(frames_per_s: float) -> str:
+    """`25`, or `30000/1001`, for a rate that was rounded to three decimals or is exact."""
+    whole = round(frames_per_s)
+    television = Fraction(round(frames_per_s * 1.001) * 1000, 1001)
+    for rate in (Fraction(whole), television):
+        if abs(rate - Fraction(frames_per_s)) < Fraction(1, 1000):
+            break
+    else:
+        rate = Fraction(frames_per_s).limit_denominator(1001)
+    return str(rate)
+
+
+def _keep_allowed(root: ET.Element, allowed: Collection[str]) -> None:
+    kept = 0
+    for period in root.findall(tag("Period")):
+        for adaptation_set in period.findall(tag("AdaptationSet")):
+            for representation in adaptation_set.findall(tag("Representation")):
+                if representation.get("id") not in allowed:
+                    adaptation_set.remove(representation)
+            members = len(adaptation_set.findall(tag("Representation")))
+            kept += members
+            if not members:
+                period.remove(adaptation_set)
+    if not kept:
+        raise ValueError("no rendition of the package is allowed")
+
+
+def _duration(value_s: float) -> str:
+    """An xs:duration in seconds, to the nanosecond."""
+    if not math.isfinite(value_s) or value_s < 0:
+        raise ValueError(f"{value_s} is not a duration")
+    return f"PT{value_s:.9f}".rstrip("0").rstrip(".") + "S"
+
+
+def _text(root: ET.Element) -> str:
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"

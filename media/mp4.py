@@ -1,0 +1,364 @@
+"""Reading of fragmented MP4 (ISO/IEC 14496-12, CMAF): what a track is, and what a segment holds.
+
+Pure: bytes in, small values out. It reads what a CMAF packager writes, one track per file, and
+refuses the rest:
+
+    init.mp4    ftyp moov( trak( edts( elst ) mdia( mdhd hdlr minf( stbl( stsd )))) mvex( trex ))
+    1.m4s       styp sidx moof( traf( tfhd tfdt trun… )) mdat  moof( … ) mdat …
+
+The input is hostile until it has been read: a length is believed only as far as the bytes reach,
+loops are bounded by the bytes at hand, and every defect is a ValueError.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+MAX_INIT_BYTES = 1024 * 1024
+# Ten seconds at 200 Mbit/s.
+MAX_SEGMENT_BYTES = 256 * 1024 * 1024
+# A segment of ten seconds in one-frame fragments at 120 fps has 1200 moofs; each takes 4 boxes.
+MAX_BOXES = 20_000
+
+_NON_SYNC = 0x0001_0000  # sample_is_non_sync_sample, 8.8.3.1
+
+
+class Defaults(NamedTuple):
+    """What `trex` says of samples that say nothing themselves: ticks, bytes, flags (8.8.3)."""
+
+    duration: int = 0
+    size: int = 0
+    flags: int = 0
+
+
+NO_DEFAULTS = Defaults()
+
+
+@dataclass(frozen=True)
+class Track:
+    """The one track of an initialization segment.
+
+    `codecs` is its RFC 6381 name, from the sample entry. `edit_offset` is the media time, in
+    ticks, at which the presentation starts (8.6.6): an AAC encoder's priming lies before it.
+    """
+
+    kind: Literal["video", "audio"]
+    timescale: int
+    codecs: str
+    width: int | None = None
+    height: int | None = None
+    channels: int | None = None
+    sample_rate: int | None = None
+    edit_offset: int = 0
+    defaults: Defaults = NO_DEFAULTS
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A whole media segment, all its moofs added up; times in ticks of the track.
+
+    `decode_time` is its first `tfdt`, `presentation_time` the earliest composition time of any
+    of its samples, both before the track's edit list.
+    """
+
+    decode_time: int
+    duration: int
+    samples: int
+    starts_with_sync: bool
+    presentation_time: int = 0
+
+
+class _Box(NamedTuple):
+    kind: bytes
+    body: memoryview
+
+
+class _Run(NamedTuple):
+    """One `trun`: ticks, count, whether its first sample is sync, the lowest composition time
+    relative to the run's start."""
+
+    duration: int
+    samples: int
+    sync: bool
+    earliest: int
+
+
+def read_track(init: bytes) -> Track:
+    """The track that an initialization segment describes. ValueError when it is not one."""
+    if len(init) > MAX_INIT_BYTES:
+        raise ValueError(f"an initialization segment has at most {MAX_INIT_BYTES} bytes")
+    try:
+        return _track(memoryview(init))
+    except (struct.error, IndexError):
+        raise ValueError("the initialization segment is cut off or damaged") from None
+
+
+def read_segment(data: bytes, init_defaults: Defaults = NO_DEFAULTS) -> Fragment:
+    """What a media segment holds. `init_defaults` are those of its track.
+
+    ValueError when it is cut off or damaged, when it has samples of two tracks, and when one of
+    its fragments does not start where the one before ended.
+    """
+    if len(data) > MAX_SEGMENT_BYTES:
+        raise ValueError(f"a segment has at most {MAX_SEGMENT_BYTES} bytes")
+    try:
+        return _segment(memoryview(data), init_defaults)
+    except (struct.error, IndexError):
+        raise ValueError("the segment is cut off or damaged") from None
+
+
+def presentation(track: Track, fragments: Sequence[Fragment]) -> tuple[int, tuple[int, ...]]:
+    """When a track's consecutive segments are shown: the start of the first and the duration of
+    each, in ticks, edit list applied. What lies before zero is never shown and not counted.
+
+    Each lasts until the next one starts, so durations always add up to the whole.
+    """
+    if not fragments:
+        raise ValueError("a track has at least one segment")
+    last = fragments[-1]
+    edges = [fragment.presentation_time for fragment in fragments]
+    edges.append(last.presentation_time + last.duration)
+    shown = [max(0, edge - track.edit_offset) for edge in edges]
+    return shown[0], tuple(after - before for before, after in pairwise(shown))
+
+
+# The initialization segment
+
+
+def _track(data: memoryview) -> Track:
+    moov = _child(data, b"moov")
+    traks = [box.body for box in _boxes(moov) if box.kind == b"trak"]
+    if len(traks) != 1:
+        raise ValueError(f"the initialization segment has {len(traks)} tracks instead of one")
+    mdia = _child(traks[0], b"mdia")
+    handler = bytes(_child(mdia, b"hdlr")[8:12])
+    stbl = _child(_child(mdia, b"minf"), b"stbl")
+    entries = list(_boxes(_child(stbl, b"stsd")[8:]))
+    if len(entries) != 1:
+        raise ValueError(f"the track has {len(entries)} sample descriptions instead of one")
+    timing = (_timescale(_child(mdia, b"mdhd")), _edit_offset(traks[0]), _defaults(moov))
+    match handler, entries[0].kind:
+        case b"vide", b"avc1" | b"avc3":
+            return _avc(entries[0], *timing)
+        case b"soun", b"mp4a":
+            return _mp4a(entries[0], *timing)
+    shown = entries[0].kind.decode("ascii", "replace")
+    raise ValueError(f"the sample description {shown!r} is not one that is read here")
+
+
+def _avc(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:
+    """VisualSampleEntry (12.1.3), then `avcC` (14496-15, 5.3.3): profile, constraints, level."""
+    width, height = struct.unpack_from(">HH", entry.body, 24)
+    version, profile, constraints, level = struct.unpack_from(
+        ">4B", _child(entry.body[78:], b"avcC")
+    )
+    if version != 1 or not width or not height:
+        raise ValueError("the AVC sample description is damaged")
+    return Track(
+        kind="video",
+        timescale=timescale,
+        codecs=f"{entry.kind.decode()}.{profile:02x}{constraints:02x}{level:02x}",
+        width=width,
+        height=height,
+        edit_offset=edit_offset,
+        defaults=defaults,
+    )
+
+
+def _mp4a(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:
+    """AudioSampleEntry (12.2.3), then `esds` (14496-14, 5.6) for the kind of object."""
+    (channels,) = struct.unpack_from(">H", entry.body, 16)
+    (rate,) = struct.unpack_from(">I", entry.body, 24)
+    return Track(
+        kind="audio",
+        timescale=timescale,
+        codecs=_mpeg4_object(_child(entry.body[28:], b"esds")[4:]),
+        channels=channels,
+        sample_rate=rate >> 16,
+        edit_offset=edit_offset,
+        defaults=defaults,
+    )
+
+
+def _mpeg4_object(descriptors: memoryview) -> str:
+    """`mp4a.40.2`: the ES descriptor's object type and the AudioSpecificConfig's (14496-3, 1.6)."""
+    stream = _descriptor(descriptors, 3)
+    flags = stream[2]
+    at = 3 + (2 if flags & 0x80 else 0)
+    if flags & 0x40:  # a URL, preceded by its length
+        at += 1 + stream[at]
+    at += 2 if flags & 0x20 else 0
+    config = _descriptor(stream[at:], 4)
+    object_type = config[0]
+    if object_type != 0x40:
+        return f"mp4a.{object_type:02x}"
+    audio = _descriptor(config[13:], 5)
+    audio_type = audio[0] >> 3
+    if audio_type == 31:  # an escape: six more bits
+        audio_type = 32 + ((audio[0] & 7) << 3 | audio[1] >> 5)
+    return f"mp4a.40.{audio_type}"
+
+
+def _descriptor(data: memoryview, tag: int) -> memoryview:
+    """The body of the first descriptor, which has this tag (14496-1, 8.3.3: 7 bits a byte)."""
+    if data[0] != tag:
+        raise ValueError("the elementary stream descriptor is damaged")
+    length = 0
+    for at in range(1, 5):
+        length = length << 7 | data[at] & 0x7F
+        if not data[at] & 0x80:
+            return data[at + 1 : at + 1 + length]
+    raise ValueError("a descriptor's length takes more than four bytes")
+
+
+def _timescale(mdhd: memoryview) -> int:
+    (timescale,) = struct.unpack_from(">I", mdhd, 20 if mdhd[0] == 1 else 12)
+    if timescale == 0:
+        raise ValueError("the track's timescale is zero")
+    return int(timescale)
+
+
+def _edit_offset(trak: memoryview) -> int:
+    """`media_time` of the first edit that shows media (8.6.6); 0 without an edit list."""
+    edts = _find(trak, b"edts")
+    elst = _find(edts, b"elst") if edts is not None else None
+    if elst is None:
+        return 0
+    layout = struct.Struct(">Qqi" if elst[0] == 1 else ">Iii")
+    (count,) = struct.unpack_from(">I", elst, 4)
+    for number in range(min(count, 8)):
+        _, media_time, _ = layout.unpack_from(elst, 8 + number * layout.size)
+        if media_time >= 0:
+            return int(media_time)
+    return 0
+
+
+def _defaults(moov: memoryview) -> Defaults:
+    mvex = _find(moov, b"mvex")
+    trex = _find(mvex, b"trex") if mvex is not None else None
+    return Defaults(*struct.unpack_from(">3I", trex, 12)) if trex is not None else NO_DEFAULTS
+
+
+# The media segment
+
+
+def _segment(data: memoryview, trex: Defaults) -> Fragment:
+    runs: list[tuple[int, _Run]] = []  # each with the decode time of its first sample
+    boxes = list(_boxes(data))
+    for box in boxes:
+        if box.kind == b"moof":
+            runs += _moof(box.body, trex)
+    runs = [(at, run) for at, run in runs if run.samples]
+    if not runs:
+        raise ValueError("the segment has no samples")
+    if not any(box.kind == b"mdat" for box in boxes):
+        raise ValueError("the segment has no media data")
+    start, first = runs[0]
+    end = start
+    for at, run in runs:
+        if at != end:
+            raise ValueError(f"a fragment starts at {at} where the one before ended at {end}")
+        end += run.duration
+    return Fragment(
+        decode_time=start,
+        duration=end - start,
+        samples=sum(run.samples for _, run in runs),
+        starts_with_sync=first.sync,
+        presentation_time=min(at + run.earliest for at, run in runs),
+    )
+
+
+def _moof(moof: memoryview, trex: Defaults) -> Iterator[tuple[int, _Run]]:
+    trafs = [box.body for box in _boxes(moof) if box.kind == b"traf"]
+    if len(trafs) != 1:
+        raise ValueError(f"a fragment has {len(trafs)} tracks instead of one")
+    defaults = _tfhd(_child(trafs[0], b"tfhd"), trex)
+    tfdt = _child(trafs[0], b"tfdt")
+    (at,) = struct.unpack_from(">Q" if tfdt[0] == 1 else ">I", tfdt, 4)
+    for box in _boxes(trafs[0]):
+        if box.kind == b"trun":
+            run = _trun(box.body, defaults)
+            yield at, run
+            at += run.duration
+
+
+def _tfhd(tfhd: memoryview, trex: Defaults) -> Defaults:
+    """The fragment's own defaults over those of the track (8.8.7): fields in the order of bits."""
+    flags = _flags(tfhd)
+    at = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
+    values = list(trex)
+    for number, bit in enumerate((0x8, 0x10, 0x20)):
+        if flags & bit:
+            (values[number],) = struct.unpack_from(">I", tfhd, at)
+            at += 4
+    return Defaults(*values)
+
+
+def _trun(trun: memoryview, defaults: Defaults) -> _Run:
+    """Track run (8.8.8). Per-sample fields are walked only when their bytes are there."""
+    flags = _flags(trun)
+    (count,) = struct.unpack_from(">I", trun, 4)
+    at = 8 + (4 if flags & 0x1 else 0)
+    first_flags = None
+    if flags & 0x4:
+        (first_flags,) = struct.unpack_from(">I", trun, at)
+        at += 4
+    fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
+    samples = trun[at:]
+    if len(samples) < count * 4 * len(fields):
+        raise ValueError("a track run announces more samples than it describes")
+    if not fields:
+        flag = defaults.flags if first_flags is None else first_flags
+        return _Run(count * defaults.duration, count, not flag & _NON_SYNC, 0)
+    # Composition offsets are signed in version 1; in version 0 no real one reaches the sign bit.
+    layout = struct.Struct(">" + "".join("i" if bit == 0x800 else "I" for bit in fields))
+    place = {bit: number for number, bit in enumerate(fields)}
+    time, earliest = 0, None
+    for row in layout.iter_unpack(samples[: count * layout.size]):
+        if first_flags is None:
+            first_flags = row[place[0x400]] if 0x400 in place else defaults.flags
+        shown = time + (row[place[0x800]] if 0x800 in place else 0)
+        earliest = shown if earliest is None else min(earliest, shown)
+        time += row[place[0x100]] if 0x100 in place else defaults.duration
+    return _Run(time, count, not (first_flags or 0) & _NON_SYNC, earliest or 0)
+
+
+# Boxes
+
+
+def _boxes(data: memoryview) -> Iterator[_Box]:
+    """The boxes that lie side by side in `data` (4.2). ValueError when one reaches beyond it."""
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at == len(data):
+            return
+        size, kind = struct.unpack_from(">I4s", data, at)
+        header = 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+            header = 16
+        elif size == 0:  # to the end
+            size = len(data) - at
+        if size < header or at + size > len(data):
+            raise ValueError(f"the box {kind!r} does not fit where it stands")
+        yield _Box(kind, data[at + header : at + size])
+        at += size
+    raise ValueError(f"more than {MAX_BOXES} boxes lie side by side")
+
+
+def _find(data: memoryview, kind: bytes) -> memoryview | None:
+    return next((box.body for box in _boxes(data) if box.kind == kind), None)
+
+
+def _child(data: memoryview, kind: bytes) -> memoryview:
+    body = _find(data, kind)
+    if body is None:
+        raise ValueError(f"the box {kind.decode()!r} is missing")
+    return body
+
+
+def _flags(full_box: memoryview) -> int:
+    (word,) = struct.unpack_from(">I", full_box)
+    return int(word) & 0x00FF_FFFF

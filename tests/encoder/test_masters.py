@@ -1,0 +1,133 @@
+"""Files that cannot become a package: each has its code, and leaves nothing behind."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from encoder.extent import missing_bytes
+from encoder.pipeline import encode
+from encoder.settings import EncoderSettings
+from encoder.sniff import refuse_head
+from media.ids import new_id
+from runtime.errors import Problem
+from tests.encoder_films import ffmpeg, make_film
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same film in several containers."""
+    folder = tmp_path_factory.mktemp("films")
+    film = make_film(folder / "film.mp4", seconds=4)
+    for name in ("fast.mp4", "film.mkv", "film.ts", "film.avi", "film.flv", "film.mov"):
+        more = ["-movflags", "+faststart"] if name == "fast.mp4" else []
+        ffmpeg("-i", film, "-c", "copy", *more, folder / name)
+    return folder
+
+
+def cut(films: Path, name: str) -> bytes:
+    whole = (films / name).read_bytes()
+    return whole[: len(whole) * 6 // 10 // 188 * 188 + 7]
+
+
+def damaged(films: Path, name: str) -> bytes:
+    whole = bytearray((films / name).read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 3000] = bytes(byte ^ 0x5A for byte in whole[middle : middle + 3000])
+    return bytes(whole)
+
+
+def sound(films: Path) -> bytes:
+    ffmpeg("-i", films / "film.mp4", "-vn", "-c", "copy", films / "sound.m4a")
+    return (films / "sound.m4a").read_bytes()
+
+
+def picture(films: Path) -> bytes:
+    ffmpeg("-i", films / "film.mp4", "-frames:v", "1", films / "picture.png")
+    return (films / "picture.png").read_bytes()
+
+
+def playlist(films: Path) -> bytes:
+    return (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{films}/film.ts\n#EXT-X-ENDLIST\n".encode()
+    )
+
+
+def script(films: Path) -> bytes:
+    return f"ffconcat version 1.0\nfile '{films}/film.mp4'\n".encode()
+
+
+BAD: dict[str, tuple[str, Callable[[Path], bytes]]] = {
+    "empty": ("empty_file", lambda films: b""),
+    "text": ("not_a_video", lambda films: b"Dear diary,\n" * 40),
+    "noise": ("not_a_video", lambda films: bytes(range(256)) * 400),
+    "png named mp4": ("not_a_video", picture),
+    "sound only": ("not_a_video", sound),
+    "playlist named mp4": ("forbidden_format", playlist),
+    "playlist after a BOM": ("forbidden_format", lambda films: b"\xef\xbb\xbf\n" + playlist(films)),
+    "ffconcat named mp4": ("forbidden_format", script),
+    "cut, index behind": ("truncated_file", lambda films: cut(films, "film.mp4")),
+    "cut, index in front": ("truncated_file", lambda films: cut(films, "fast.mp4")),
+    "cut mkv": ("truncated_file", lambda films: cut(films, "film.mkv")),
+    "cut ts": ("truncated_file", lambda films: cut(films, "film.ts")),
+    "cut avi": ("truncated_file", lambda films: cut(films, "film.avi")),
+    "cut flv": ("truncated_file", lambda films: cut(films, "film.flv")),
+    "damaged ts": ("truncated_file", lambda films: damaged(films, "film.ts")),
+    "damaged mp4": ("truncated_file", lambda films: damaged(films, "fast.mp4")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_masters(name: str, films: Path, tmp_path: Path) -> None:
+    code, content = BAD[name]
+    master = tmp_path / "master.mp4"
+    master.write_bytes(content(films))
+    with pytest.raises(Problem) as refused:
+        await encode(master, tmp_path / "out", new_id("ttl"), new_id("pkg"), EncoderSettings())
+    assert refused.value.code == code, refused.value.detail
+    assert [path.name for path in tmp_path.iterdir()] == ["master.mp4"]
+
+
+async def test_a_disguised_pointer_is_never_followed(films: Path, tmp_path: Path) -> None:
+    """Even one that the look at its first bytes takes for something else."""
+    master = tmp_path / "master.mp4"
+    master.write_bytes(b"#\n" + playlist(films))
+    with pytest.raises(Problem) as refused:
+        await encode(master, tmp_path / "out", new_id("ttl"), new_id("pkg"), EncoderSettings())
+    assert refused.value.code == "not_a_video"
+
+
+async def test_a_film_that_is_too_long(films: Path, tmp_path: Path) -> None:
+    settings = EncoderSettings(max_duration_s=2)
+    with pytest.raises(Problem, match="lasts 4 s"):
+        await encode(films / "film.mov", tmp_path / "out", new_id("ttl"), new_id("pkg"), settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["film.mp4", "fast.mp4", "film.mkv", "film.ts", "film.avi", "film.mov"]
+)
+def test_the_extent_of_whole_and_of_cut_files(name: str, films: Path) -> None:
+    whole = (films / name).read_bytes()
+    assert missing_bytes(BytesIO(whole), len(whole)) == 0
+    assert missing_bytes(BytesIO(whole[:-1]), len(whole) - 1) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n",
+        "  \n#EXTM3U8",
+        "ffconcat version 1.0",
+        '<?xml version="1.0"?>\n<!-- x -->\n<MPD xmlns="x">',
+        "<mpd:MPD>",
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1",
+        "[playlist]\nFile1=/etc/passwd",
+        "http://169.254.0.1/latest",
+        "<asx version='3.0'>",
+    ],
+)
+def test_pointers_are_recognized(text: str) -> None:
+    with pytest.raises(Problem) as refused:
+        refuse_head(text.encode())
+    assert refused.value.code == "forbidden_format"
