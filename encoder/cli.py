@@ -1,5 +1,7 @@
 """`nearcast encode` and `nearcast check`: packages without any service."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +51,8 @@ def encode(
     Example: nearcast encode film.mp4 --out ./package
     """
     configure("encoder", "cli", "error")
+    # Ended like Ctrl-C, so that nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = perform(_encode(file, out, ladder, config, json=json), json=json)
     if json:
         print_json(
@@ -70,6 +74,8 @@ async def _encode(
     chosen: Ladder | None = None if ladder in _FIXED else read_ladder(Path(ladder))
     if not file.is_file():
         raise Problem("bad_request", f"There is no file {file}.")
+    if not os.access(file, os.R_OK):
+        raise Problem("bad_request", f"{file} may not be read by this account.")
     _check_out(out)
     with Bar(
         TextColumn("{task.description:>8}"),

@@ -46,6 +46,9 @@ def encode_argv(program: str, recipe: Recipe, *, preset: str, threads: int) -> l
         # nothing guesses, and sound keeps its distance to the pictures.
         copyts=None,
         itsoffset=f"{-source.cadence.start_s:.6f}",
+        # A picture that changes its size midway is scaled like the rest. Filters made anew would
+        # count frames from zero again.
+        reinit_filter=0,
     )
     outputs: list[OutputStream] = []
     pictures = _conformed(master[str(source.video_index)], source)
@@ -249,7 +252,12 @@ _EXPLAINED: Sequence[tuple[tuple[str, ...], str, str]] = (
         "The film's codec cannot be decoded here.",
     ),
     (
-        ("corrupt", "Invalid data found", "Error submitting", "error while decoding",
+        ("Changing audio frame properties",),
+        "not_a_video",
+        "The film's sound changes its channels or its rate midway; that is not taken.",
+    ),
+    (
+        ("corrupt", "Invalid data found", "Error submitting packet", "error while decoding",
          "partial file", "Invalid NAL", "prematurely", "Decode error", "Decoding error"),
         "truncated_file",
         "The file is cut off or damaged: it cannot be decoded to its end.",

@@ -77,16 +77,21 @@ def measure_rendition(package: Path, rendition_id: str) -> Measured:
     )
 
 
-def check(measured: Sequence[Measured], frames: int) -> str | None:
+def check(measured: Sequence[Measured], frames: int, sound_s: Fraction) -> str | None:
     """What is wrong with these renditions of one film of `frames` frames, or None.
 
-    Every rung has every frame, is cut at the same places, starts each segment with a key frame
-    and goes on where the segment before ended.
+    Every rung has every frame and is cut at the same places, sound is as long as it should be,
+    and each segment starts with a key frame, where the one before ended.
     """
     video = [one for one in measured if one.track.kind == "video"]
     for one in measured:
         if fault := _fault(one):
             return f"{one.rendition_id}: {fault}"
+    for one in measured:
+        if one.track.kind == "audio" and one.duration_s != sound_s:
+            return (
+                f"{one.rendition_id} lasts {float(one.duration_s):.3f} s, not {float(sound_s):.3f}"
+            )
     for one in video:
         if one.samples != frames:
             return f"{one.rendition_id} has {one.samples} frames instead of {frames}"

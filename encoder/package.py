@@ -7,11 +7,12 @@ hls/master.m3u8  hls/{rendition_id}.m3u8  dash/manifest.mpd
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from encoder.measure import Measured, average_bps, check, measure_rendition, peak_bps
 from encoder.packager import INIT
-from encoder.recipe import Recipe
+from encoder.recipe import SAMPLE_RATE, Recipe
 from media import dash, hls
 from media.inventory import (
     FILE_LIST_NAME,
@@ -78,7 +79,7 @@ def _measure(folder: Path, recipe: Recipe) -> list[Measured]:
             "truncated_file",
             f"The file is cut off or damaged: {found} of its {frames} frames could be decoded.",
         )
-    if fault := check(measured, frames):
+    if fault := check(measured, frames, Fraction(recipe.audio_samples, SAMPLE_RATE)):
         raise Problem("encode_failed", f"The encode is not sound: {fault}.")
     return measured
 

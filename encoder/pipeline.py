@@ -21,6 +21,7 @@ from encoder.probe import probe
 from encoder.progress import OnProgress, at, encoding
 from encoder.recipe import Recipe, make_recipe
 from encoder.settings import EncoderSettings
+from encoder.unbroken import unbroken
 from media.api import Progress
 from media.ladder import Ladder
 from runtime.child import ChildFailed, run_child
@@ -56,16 +57,18 @@ async def encode(
         source = await probe(folder, settings)
         chosen = fitted(ladder, source) if ladder is not None else fixed_ladder(source)
         recipe = make_recipe(source, chosen)
-        # The encoded tracks and the segments cut from them lie side by side for a while.
-        check_room(folder, 2 * recipe.most_bytes + settings.spare_bytes)
+        # Encoded tracks and the segments cut from them lie side by side for a while, and films
+        # fill about half of what their caps allow.
+        check_room(folder, recipe.most_bytes + settings.spare_bytes)
         await _encode(folder, recipe, settings, on_progress)
         on_progress(at("package"))
         await _package(folder, recipe, settings)
         on_progress(at("package", 0.5))
         try:
-            made = await asyncio.to_thread(
+            finishing = asyncio.to_thread(
                 finish_package, folder / _PACKAGE, recipe, title_id, package_id
             )
+            made = await unbroken(finishing)
             (folder / _PACKAGE).rename(out)
         except OSError as error:
             raise disk_problem(error) from error
@@ -75,7 +78,10 @@ async def encode(
 @contextmanager
 def private_folder(parent: Path) -> Iterator[Path]:
     """A new folder in `parent` that others cannot enter; it is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=".nearcast-", dir=parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".nearcast-", dir=parent))
+    except OSError as error:
+        raise disk_problem(error) from error
     try:
         yield folder
     finally:
@@ -110,8 +116,8 @@ async def _encode(
             on_progress(encoding(reader.fraction, recipe.source.duration_s, reader.speed))
 
     on_progress(at("encode"))
-    # No single track can weigh more than all of them may.
-    limits = settings.limits(settings.encode_timeout_s, max(recipe.most_bytes, 16 << 20))
+    # Pictures of pure noise overrun a cap, but no single track weighs several times all of them.
+    limits = settings.limits(settings.encode_timeout_s, 4 * recipe.most_bytes + (16 << 20))
     try:
         await run_child(argv, limits=limits, cwd=folder, on_line=take)
     except ChildFailed as failed:

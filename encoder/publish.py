@@ -10,10 +10,11 @@ inventory whether all files still stand, and deletes nothing once somebody's inv
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from encoder.package import Encoded
 from encoder.progress import OnProgress, at
+from encoder.unbroken import unbroken
 from media.inventory import (
     INVENTORY_NAME,
     MAX_INVENTORY_BYTES,
@@ -25,8 +26,6 @@ from media.inventory import (
 )
 from media.objects import ObjectStore, StoreUnavailable
 from runtime.log import logger
-
-T = TypeVar("T")
 
 # Small files in a store far away take longer to ask for than to send.
 _AT_ONCE = 8
@@ -57,9 +56,9 @@ async def publish(made: Encoded, store: ObjectStore, on_progress: OnProgress) ->
         if found != {key: entry.bytes for key, entry in files.items()}:
             raise StoreUnavailable("the store does not keep the package as it was put")
         listed = store.put_bytes(inventory, to_bytes(made.inventory), create_only=True)
-        await _settled(_put(inventory, listed, begun))
+        await unbroken(_put(inventory, listed, begun))
     except BaseException:
-        await _settled(_undo(store, inventory, begun))
+        await unbroken(_undo(store, inventory, begun))
         raise
 
 
@@ -87,7 +86,7 @@ async def _put_files(
         nonlocal sent
         for key, entry in waiting:
             put = store.put_file(key, made.folder / entry.path, create_only=True)
-            await _settled(_put(key, put, begun))
+            await unbroken(_put(key, put, begun))
             sent += entry.bytes
             on_progress(at("publish", sent / made.inventory.total_bytes))
 
@@ -136,16 +135,3 @@ async def _exists(store: ObjectStore, key: str) -> bool:
 async def _delete(store: ObjectStore, keys: list[str]) -> None:
     for first in range(0, len(keys), _AT_ONCE):
         await asyncio.gather(*(store.delete(key) for key in keys[first : first + _AT_ONCE]))
-
-
-async def _settled(work: Coroutine[Any, Any, T]) -> T:
-    """The result of work that must not be dropped half-way: a put goes on in its thread, and the
-    object would appear after all had been deleted. When we are cancelled, the work ends first."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen, so that nobody warns of it
-        raise

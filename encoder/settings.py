@@ -1,4 +1,4 @@
-"""The encoder's settings: the `[encoder]` table of nearcast.toml."""
+"""Settings of the encoder: the table [encoder] of nearcast.toml."""
 
 from typing import Literal
 
@@ -15,35 +15,45 @@ Preset = Literal[
 class EncoderSettings(Settings):
     """Where work comes from and goes to, and what one film may take."""
 
-    # The control plane that hands out jobs.
-    control_plane_url: str = Field("http://127.0.0.1:8080", pattern=r"^https?://[^\s?#]+$")
-    # file:///path or s3://bucket?endpoint=…; empty means the store in the data folder.
-    store: str = ""
-    # Where films are worked on; empty means encoder/{instance} in the data folder. It needs room
-    # for a master and twice its package, for each job.
-    work: str = ""
-    # Films at a time. One encode fills the cores it finds, so more helps only on large machines.
-    jobs: int = Field(1, ge=1, le=64)
-    # Threads of each video encoder; 0 lets it take what the machine has.
-    threads: int = Field(0, ge=0, le=256)
-    # x264's trade of time for bits.
-    preset: Preset = "veryfast"
-    # Longer films are refused before they are encoded.
-    max_duration_s: float = Field(6 * 3600.0, gt=0)
-    # Larger pictures are refused: decoders allocate by what a header says (8192 × 4320).
-    max_pixels: int = Field(35_389_440, gt=0)
-    # Reading a master's headers and packet times, the whole file once.
-    probe_timeout_s: float = Field(900.0, gt=0)
-    # One run of ffmpeg or of the packager.
-    encode_timeout_s: float = Field(12 * 3600.0, gt=0)
-    # Address space of one ffmpeg or packager.
-    memory_bytes: int = Field(16 * 1024**3, ge=1024**3)
-    # Disk that stays free, beyond what a job is expected to write.
-    spare_bytes: int = Field(256 * 1024**2, ge=0)
-    # How long the control plane may keep a question for work open when there is none.
-    wait_s: float = Field(5.0, ge=0, le=10)
-    # Between two signs of life; the control plane's lease lasts 30 s.
-    heartbeat_s: float = Field(2.0, gt=0, le=10)
+    control_plane_url: str = Field(
+        "http://127.0.0.1:8080",
+        pattern=r"^https?://[^\s?#]+$",
+        description="Control plane that hands out jobs",
+    )
+    store: str = Field(
+        "", description="file:///path or s3://bucket?endpoint=…; empty: the data folder's store"
+    )
+    # It needs room for a master and twice its package, for each job.
+    work: str = Field(
+        "", description="Folder to work in; empty: encoder/{instance} in the data folder"
+    )
+    # One encode fills the cores it finds, so more helps only on large machines.
+    jobs: int = Field(1, ge=1, le=64, description="Films at a time")
+    threads: int = Field(
+        0, ge=0, le=256, description="Threads of each video encoder; 0: what the machine has"
+    )
+    preset: Preset = Field("veryfast", description="x264's trade of time for bits")
+    max_duration_s: float = Field(6 * 3600.0, gt=0, description="Longest film that is taken")
+    # Decoders allocate by what a header says. The default is 8192 × 4320.
+    max_pixels: int = Field(35_389_440, gt=0, description="Largest picture that is taken")
+    probe_timeout_s: float = Field(
+        900.0, gt=0, description="For reading a master's packet times, the whole file once"
+    )
+    encode_timeout_s: float = Field(
+        12 * 3600.0, gt=0, description="For one run of ffmpeg or of the packager"
+    )
+    memory_bytes: int = Field(
+        16 * 1024**3, ge=1024**3, description="Address space of one ffmpeg or packager"
+    )
+    spare_bytes: int = Field(
+        256 * 1024**2, ge=0, description="Disk that stays free beyond what a job may write"
+    )
+    wait_s: float = Field(
+        5.0, ge=0, le=10, description="How long a question for work stays open when there is none"
+    )
+    heartbeat_s: float = Field(
+        2.0, gt=0, le=10, description="Between two signs of life; a lease lasts 30 s"
+    )
 
     def limits(self, timeout_s: float, file_bytes: int = 1 << 40) -> Limits:
         """What one child process may use."""

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # Troubles of this place or of a service, not of the film: another try may go well.
 _WORTH_ANOTHER_TRY = frozenset({"store_unavailable", "unavailable", "disk_full"})
+# Between two questions for work, should the control plane not keep them open.
+_IDLE_S = 0.1
 # Of the ten seconds that a stopping service has, what the control plane may take.
 _LAST_WORD_S = 3.0
 
@@ -65,8 +67,8 @@ class Worker:
                     job_id=lease.job_id, title_id=lease.title_id, package_id=lease.package_id
                 ):
                     await self._work(lease, stopping)
-            elif self._settings.wait_s == 0:
-                await _pause(next(delays), stopping)
+            else:
+                await _pause(_IDLE_S, stopping)
 
     async def _work(self, lease: Lease, stopping: asyncio.Event) -> None:
         """The job has ended, here at least: done, failed, handed back, or lost to another."""
@@ -126,7 +128,9 @@ class Worker:
                 return made.inventory_sha256
         except StoreUnavailable as error:
             raise Problem("store_unavailable", f"The object store: {error}.") from error
-        except (Problem, asyncio.CancelledError):
+        except OSError as error:
+            raise disk_problem(error) from error
+        except Problem:
             raise
         except Exception as error:
             logger().exception("job_crashed")
@@ -143,8 +147,6 @@ class Worker:
             )
         except FileNotFoundError:
             raise Problem("not_found", "The master is no longer in the store.") from None
-        except OSError as error:
-            raise disk_problem(error) from error
         if lease.master_sha256 and await asyncio.to_thread(_sha256, master) != lease.master_sha256:
             raise Problem("parts_differ", "The master in the store is not the file announced.")
 

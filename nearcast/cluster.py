@@ -22,7 +22,7 @@ from nearcast.settings import ClusterSettings
 from runtime.errors import Problem
 from runtime.supervise import Daemon
 
-MAX_APPLIANCES = 60
+_SILENT_REPORTS = 5  # an appliance that misses so many is out: an encode beside it is heavy load
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,12 @@ class Cluster:
             tell("steering")
             await self._run(
                 "steering",
-                {"listen": f"127.0.0.1:{steering}", "control_plane_url": self.control_url},
+                {
+                    "listen": f"127.0.0.1:{steering}",
+                    "control_plane_url": self.control_url,
+                    "report_interval_s": str(self._settings.report_interval_s),
+                    "report_timeout_s": str(_SILENT_REPORTS * self._settings.report_interval_s),
+                },
             )
             tell("control plane")
             await self._run(
@@ -117,6 +122,8 @@ class Cluster:
                 "listen": f"{place.host}:{data}",
                 "admin_listen": f"{place.host}:{admin}",
                 "steering_url": self.steering_url,
+                "report_interval_s": str(self._settings.report_interval_s),
+                "plan_poll_s": str(self._settings.report_interval_s),
             },
             instance=place.appliance_id,
         )

@@ -233,8 +233,8 @@ async def _survive_a_kill(cluster: Cluster, api: Client, title: Title) -> tuple[
     async def kill_in_mid_play(segments: int) -> None:
         nonlocal killed_at, resumed_ms
         if segments == _KILL_AFTER:
-            await cluster.kill(first)
             killed_at = time.monotonic()
+            await cluster.kill(first)
         elif segments == _KILL_AFTER + 1 and killed_at is not None:
             resumed_ms = round((time.monotonic() - killed_at) * 1000, 1)
 

@@ -13,6 +13,9 @@ class ClusterSettings(Settings):
     steering_port: int = Field(8081, ge=0, le=65535, description="Steering, on 127.0.0.1")
     data_port: int = Field(8090, ge=0, le=65535, description="Data port of every appliance")
     admin_port: int = Field(8091, ge=0, le=65535, description="Admin port of every appliance")
+    report_interval_s: float = Field(
+        1.0, gt=0, le=60, description="Appliances report and look at their plan this often"
+    )
     sites: tuple[str, ...] = Field(
         ("north", "south", "west"), min_length=1, description="Sites that appliances stand in"
     )

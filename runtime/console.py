@@ -41,7 +41,7 @@ def perform(work: Coroutine[Any, Any, T], *, json: bool = False) -> T:
             print_json(as_json(problem))
         else:
             sentence = escape(f"{problem.detail} {problem.kind.hint}".rstrip())
-            err.print(f"[red]error:[/red] {sentence}")
+            err.print(f"[red]error:[/red] {sentence}", soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -177,6 +177,18 @@ async def test_an_interlaced_film_without_sound(tmp_path: Path) -> None:
     assert [(r.frames, r.frame_rate) for r in found] == [(50, 25.0)]
 
 
+async def test_a_picture_that_changes_its_size_midway(tmp_path: Path) -> None:
+    """As broadcasts do: the filters must not be made anew, and count frames from zero again."""
+    first = make_film(tmp_path / "first.ts", seconds=1, size="160x120")
+    second = make_film(tmp_path / "second.ts", seconds=1, size="320x180")
+    (tmp_path / "both").write_text(f"file '{first}'\nfile '{second}'\n")
+    film = tmp_path / "film.ts"
+    ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "both", "-c", "copy", film)
+    found = (await made(film, tmp_path / "package")).inventory.renditions[0]
+    assert (found.width, found.height) == (160, 120)
+    assert found.frames in range(48, 51)  # the seam of the two is a frame wide or so
+
+
 def test_the_peak_is_that_of_a_real_stretch_of_time() -> None:
     """RFC 8216bis 4.4.6.2: a last segment of one frame is no peak by itself."""
     sizes, ticks = [60_000, 30_000, 20_000], (6, 6, 1)

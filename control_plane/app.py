@@ -1,0 +1,183 @@
+"""Wires the control plane: which object has which, from settings to a service that answers."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from control_plane.accounts import Accounts
+from control_plane.bell import Bell
+from control_plane.catalog import Catalog
+from control_plane.clock import Clock, utc_now
+from control_plane.credentials import Credentials, Trust
+from control_plane.database import Database
+from control_plane.housekeeping import keep_house
+from control_plane.http_accounts import AccountsHttp
+from control_plane.http_catalog import CatalogHttp
+from control_plane.http_fleet import FleetHttp
+from control_plane.http_jobs import JobsHttp
+from control_plane.http_playback import PlaybackHttp
+from control_plane.http_self import SelfHttp
+from control_plane.http_uploads import UploadsHttp
+from control_plane.jobs import Jobs
+from control_plane.metrics import Metrics
+from control_plane.packages import Packages
+from control_plane.pages import Pages
+from control_plane.passwords import Passwords
+from control_plane.playback import Life, Playback
+from control_plane.removal import Removal
+from control_plane.routes import table
+from control_plane.secret import read_or_make
+from control_plane.settings import ControlPlaneSettings
+from control_plane.steering_client import SteeringClient
+from control_plane.uploads import Uploads
+from media.keys import Identity
+from media.objects import ObjectStore, open_store
+from runtime.api import Route, make_app
+from runtime.errors import Problem
+from runtime.launch import Launch
+from runtime.service import Service, bind, serve_http, url_of
+from runtime.settings import load
+from runtime.state import State, open_state
+
+NAME = "control"
+REMOVED = "removed"  # the bell's topic for titles to be cleared away
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A control plane that answers at `url`."""
+
+    url: str
+    routes: tuple[Route, ...]
+    jobs: Jobs
+    uploads: Uploads
+    playback: Playback
+    removal: Removal
+    bell: Bell
+
+    async def keep_house(self) -> None:
+        """Does the chores until it is cancelled."""
+        chores = {
+            "give_up_jobs": self.jobs.give_up,
+            "drop_uploads": self.uploads.drop_stale,
+            "drop_sessions": self.playback.drop_expired,
+            "remove_titles": self.removal.run,
+        }
+        await keep_house(chores, lambda: self.bell.listen(REMOVED))
+
+
+@asynccontextmanager
+async def serve(
+    settings: ControlPlaneSettings, data: Path, *, clock: Clock = utc_now
+) -> AsyncIterator[ControlPlane]:
+    """A control plane on the address of the settings, its own things in the folder `data`.
+
+    Raises Problem when an address, the database or a setting is not usable.
+    """
+    private = data / "secrets"
+    private.mkdir(parents=True, exist_ok=True, mode=0o700)
+    identity = Identity.open(NAME, "control", private / f"{NAME}.key")
+    secret = read_or_make(private / "sessions.secret", lambda: secrets.token_bytes(32))
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database_url(data))
+        stack.push_async_callback(database.close)
+        await database.migrate()
+        store, state = _open(settings, data)
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(state.close)
+        passwords = Passwords(
+            passes=settings.argon2_passes,
+            memory_kib=settings.argon2_memory_kib,
+            lanes=settings.argon2_lanes,
+        )
+        stack.callback(passwords.close)
+        steering = SteeringClient(settings.steering_url, identity, clock)
+        stack.push_async_callback(steering.close)
+        listener = bind(settings.listen)
+        stack.callback(listener.close)
+        public_url = (settings.public_url or url_of(listener)).rstrip("/")
+
+        bell = Bell()
+        life = Life(settings.session_film_factor, settings.session_extra_s)
+        accounts = Accounts(
+            database,
+            passwords,
+            state,
+            identity,
+            clock,
+            access_token_s=settings.access_token_s,
+            attempts=settings.login_attempts,
+        )
+        await accounts.ensure_admin(private / "admin.json")
+        catalog = Catalog(database, clock)
+        jobs = Jobs(
+            database,
+            store,
+            bell,
+            clock,
+            lease_s=settings.lease_s,
+            max_attempts=settings.max_attempts,
+        )
+        uploads = Uploads(
+            database,
+            store,
+            jobs,
+            clock,
+            public_url,
+            part_bytes=settings.part_bytes,
+            upload_s=settings.upload_s,
+        )
+        stack.push_async_callback(uploads.close)
+        playback = Playback(
+            database,
+            steering,
+            identity,
+            secret,
+            clock,
+            public_url,
+            life=life,
+            simulate_regions=settings.simulate_regions,
+        )
+        metrics = Metrics()
+        routes = table(
+            AccountsHttp(accounts),
+            CatalogHttp(catalog, bell, lambda: bell.ring(REMOVED)),
+            UploadsHttp(uploads),
+            JobsHttp(jobs, bell),
+            PlaybackHttp(playback, Packages(store)),
+            FleetHttp(steering),
+            SelfHttp(database, metrics),
+        )
+        credentials = Credentials(identity, Trust(private / "trust.json"))
+        app = make_app(routes, credentials.authenticate)
+        metrics.watch(app)
+        Pages(settings.web_folder()).serve(app)
+        runner, url = await serve_http(app, listener)
+        stack.push_async_callback(runner.cleanup)
+        yield ControlPlane(
+            url=url,
+            routes=tuple(routes),
+            jobs=jobs,
+            uploads=uploads,
+            playback=playback,
+            removal=Removal(database, store, steering, clock, life),
+            bell=bell,
+        )
+
+
+async def main(service: Service, launch: Launch) -> None:
+    """The service, until it is asked to stop."""
+    settings = load(ControlPlaneSettings, "control_plane", file=launch.config, flags=launch.flags)
+    async with serve(settings, launch.data) as control:
+        service.spawn("housekeeping", control.keep_house())
+        service.ready(http=control.url)
+        await service.stopping.wait()
+
+
+def _open(settings: ControlPlaneSettings, data: Path) -> tuple[ObjectStore, State]:
+    try:
+        return open_store(settings.store_url(data)), open_state(settings.state)
+    except ValueError as error:
+        raise Problem("bad_settings", f"{error}.") from None

@@ -1,0 +1,261 @@
+"""Commands of the catalog: upload, titles, title, play."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from control_plane.screens import encode_bar, say, show_streams, show_titles, upload_bar
+from control_plane.sender import ended_job, master_size, send_master
+from control_plane.viewer import manifest_url, open_session, plain_url, probe, show
+from media.api import NewTitle, Session, Title, TitlePage
+from media.ids import ID
+from runtime.client import Client
+from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.errors import Problem
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+title_app = typer.Typer(
+    no_args_is_help=True, help="Show, publish, unpublish or delete a title.", add_completion=False
+)
+app.add_typer(title_app, name="title")
+
+TitleArgument = Annotated[str, typer.Argument(metavar="TITLE", help="Its name, or its id.")]
+_TITLE_ID = re.compile(rf"ttl_{ID}")
+# `titles` reads at most this many pages of 200.
+MAX_PAGES = 500
+
+
+class Player(StrEnum):
+    """What `play` does with a session."""
+
+    ffplay = "ffplay"
+    url = "url"
+    probe = "probe"
+
+
+class Manifest(StrEnum):
+    """The protocol that `play` uses."""
+
+    hls = "hls"
+    dash = "dash"
+
+
+@app.command()
+def upload(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The film.")],
+    title: Annotated[
+        str, typer.Option("--title", help="Name of a new title, or name or id of one there is.")
+    ],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is encoded.")] = False,
+    publish: Annotated[
+        bool, typer.Option(help="Publish it as soon as it is encoded, or leave it a draft.")
+    ] = True,
+    data: DataOption = Path(".nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """Upload a film, and encode it.
+
+    Example: nearcast upload holiday.mp4 --title "Our holiday" --wait
+    """
+    described = perform(_upload(data, file, title, wait, publish, quiet=json), json=json)
+    if json:
+        print_json(described)
+    else:
+        state = described["job"]["state"]
+        name = escape(described["title"]["name"])
+        out.print(f"{name} ({described['title']['title_id']}): encode {state}")
+
+
+@app.command()
+def titles(
+    search: Annotated[str, typer.Option("--search", help="Part of the name.")] = "",
+    data: DataOption = Path(".nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """List the catalog, the newest first.
+
+    Example: nearcast titles --search holiday
+    """
+
+    async def work() -> list[Title]:
+        async with signed_in(data) as api:
+            return [title async for title in _all_titles(api, search)]
+
+    found = perform(work(), json=json)
+    if json:
+        print_json({"titles": [title.model_dump(mode="json") for title in found]})
+    else:
+        show_titles(found)
+
+
+@title_app.command("show")
+def title_show(
+    title: TitleArgument, data: DataOption = Path(".nearcast"), json: JsonOption = False
+) -> None:
+    """Show a title.
+
+    Example: nearcast title show "Our holiday"
+    """
+    say(perform(_on_title(data, title, "GET", ""), json=json), json)
+
+
+@title_app.command("publish")
+def title_publish(
+    title: TitleArgument, data: DataOption = Path(".nearcast"), json: JsonOption = False
+) -> None:
+    """Let viewers play a title.
+
+    Example: nearcast title publish "Our holiday"
+    """
+    say(perform(_on_title(data, title, "POST", "/publish"), json=json), json)
+
+
+@title_app.command("unpublish")
+def title_unpublish(
+    title: TitleArgument, data: DataOption = Path(".nearcast"), json: JsonOption = False
+) -> None:
+    """Make a title a draft again; plays that run, run on.
+
+    Example: nearcast title unpublish "Our holiday"
+    """
+    say(perform(_on_title(data, title, "POST", "/unpublish"), json=json), json)
+
+
+@title_app.command("delete")
+def title_delete(
+    title: TitleArgument, data: DataOption = Path(".nearcast"), json: JsonOption = False
+) -> None:
+    """Delete a title: its master, its packages, and what appliances hold of them.
+
+    Example: nearcast title delete "Our holiday"
+    """
+
+    async def work() -> Title:
+        async with signed_in(data) as api:
+            found = await _find(api, title)
+            await api.call_raw("DELETE", f"/v1/titles/{found.title_id}")
+            return found
+
+    deleted = perform(work(), json=json)
+    if json:
+        print_json({"deleted": deleted.title_id})
+    else:
+        out.print(f"{escape(deleted.name)} ({deleted.title_id}) is deleted.")
+
+
+@app.command()
+def play(
+    title: TitleArgument,
+    region: Annotated[
+        str | None, typer.Option("--region", help="Play as if from there; default: from here.")
+    ] = None,
+    player: Annotated[Player, typer.Option("--player", help="What to do with it.")] = Player.url,
+    protocol: Annotated[Manifest, typer.Option("--protocol", help="Manifest.")] = Manifest.hls,
+    data: DataOption = Path(".nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """Open a session: print its address, probe it with ffprobe, or watch it in ffplay.
+
+    Example: nearcast play "Our holiday" --region oslo --player probe
+    """
+    session, streams = perform(_play(data, title, region, player, protocol), json=json)
+    if json:
+        described = session.model_dump(mode="json")
+        print_json(described if streams is None else {"session": described, "streams": streams})
+    elif streams is not None:
+        show_streams(session, streams)
+    elif player is Player.url:
+        # Not through rich, which would break a long line.
+        print(manifest_url(session, protocol.value))
+
+
+async def _upload(
+    data: Path, file: Path, name: str, wait: bool, publish: bool, *, quiet: bool
+) -> dict[str, Any]:
+    size = master_size(file)
+    async with signed_in(data) as api:
+        title, made = await _find_or_make(api, name)
+        try:
+            with upload_bar(size, quiet) as tell:
+                job = await send_master(api, title.title_id, file, publish=publish, tell=tell)
+        except BaseException:
+            if made:  # a title without a film is of no use to anyone
+                with suppress(Problem):
+                    await api.call_raw("DELETE", f"/v1/titles/{title.title_id}")
+            raise
+        if wait:
+            with encode_bar(quiet) as see:
+                job = await ended_job(api, job.job_id, see)
+        title = await api.call("GET", f"/v1/titles/{title.title_id}", Title)
+        return {"title": title.model_dump(mode="json"), "job": job.model_dump(mode="json")}
+
+
+async def _play(
+    data: Path, name: str, region: str | None, player: Player, protocol: Manifest
+) -> tuple[Session, list[dict[str, Any]] | None]:
+    async with signed_in(data) as api:
+        title = await _find(api, name)
+        try:
+            session = await open_session(api, title.title_id, region)
+        except ValidationError:
+            raise Problem("unknown_region", f"{region!r} is not a region.") from None
+        plain = plain_url(session, protocol.value)
+        if player is Player.probe:
+            return session, await probe(plain)
+        if player is Player.ffplay:
+            await show(plain)
+        return session, None
+
+
+async def _on_title(data: Path, name: str, method: str, action: str) -> Title:
+    async with signed_in(data) as api:
+        found = await _find(api, name)
+        return await api.call(method, f"/v1/titles/{found.title_id}{action}", Title)
+
+
+async def _find(api: Client, name: str) -> Title:
+    """The title of this id or name; a part of a name does when only one title has it. Raises
+    Problem `unknown_title`, or `bad_request` when several fit."""
+    if _TITLE_ID.fullmatch(name):
+        return await api.call("GET", f"/v1/titles/{name}", Title)
+    near = [title async for title in _all_titles(api, name)] if 0 < len(name) <= 200 else []
+    exact = [title for title in near if title.name.casefold() == name.casefold()]
+    found = exact or near
+    if not found:
+        raise Problem("unknown_title", f"There is no title {name!r}.")
+    if len(found) > 1:
+        ids = ", ".join(title.title_id for title in found[:5])
+        raise Problem("bad_request", f"Several titles fit {name!r}; name one by its id: {ids}.")
+    return found[0]
+
+
+async def _find_or_make(api: Client, name: str) -> tuple[Title, bool]:
+    """The title of this id or exact name, or else a new draft; and whether it was made."""
+    if _TITLE_ID.fullmatch(name):
+        return await api.call("GET", f"/v1/titles/{name}", Title), False
+    try:
+        new = NewTitle(name=name)
+    except ValidationError:
+        raise Problem("bad_request", "A title's name has 1 to 200 characters.") from None
+    async for title in _all_titles(api, new.name):
+        if title.name == new.name:
+            return title, False
+    return await api.call("POST", "/v1/titles", Title, body=new), True
+
+
+async def _all_titles(api: Client, search: str) -> AsyncIterator[Title]:
+    query = {"limit": "200"} | ({"q": search} if search else {})
+    for _ in range(MAX_PAGES):
+        page = await api.call("GET", "/v1/titles", TitlePage, query=query)
+        for title in page.titles:
+            yield title
+        if page.next_cursor is None:
+            return
+        query["cursor"] = page.next_cursor

@@ -1,0 +1,102 @@
+"""Handlers of playback sessions and their manifests."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.web import ContentCoding
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane import manifests
+from control_plane.packages import Manifests, Packages
+from control_plane.playback import Playback
+from media.api import NewSession, Request, Session, SteerAnswer
+from media.fleet import ClientAddress, RankAnswer
+from media.ids import Name
+from media.inventory import content_type
+from media.objects import StoreUnavailable
+from runtime.api import Call, problem_response
+from runtime.errors import Problem
+
+MAX_PATHWAYS = 16
+# Players read manifests from pages of any origin; the address is all the authority there is.
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+    "Timing-Allow-Origin": "*",
+}
+
+Write = Callable[[Manifests, RankAnswer, str, int], str]
+
+
+class SteerQuery(Request):
+    """`GET /v1/titles/{title_id}/steer`: for a client in `region`, or at the address `client`."""
+
+    region: Name | None = None
+    client: ClientAddress | None = None
+
+
+class ManifestQuery(BaseModel):
+    """Manifests: `pathways` is how many to name. Players add arguments of their own."""
+
+    model_config = ConfigDict(extra="ignore")
+    pathways: int = Field(MAX_PATHWAYS, ge=1, le=MAX_PATHWAYS)
+
+
+class PlaybackHttp:
+    """Sessions."""
+
+    def __init__(self, playback: Playback, packages: Packages) -> None:
+        self._playback = playback
+        self._packages = packages
+
+    async def start(self, call: Call) -> Session:
+        return await self._playback.start(call.body(NewSession), call.who, call.request.remote)
+
+    async def get(self, call: Call) -> Session:
+        return await self._playback.get(call.path["session_id"], call.who)
+
+    async def end(self, call: Call) -> None:
+        await self._playback.end(call.path["session_id"], call.who)
+
+    async def steer(self, call: Call) -> SteerAnswer:
+        query = call.query(SteerQuery)
+        address = query.client or call.request.remote
+        return await self._playback.steer(call.path["title_id"], query.region, address)
+
+    async def multivariant(self, call: Call) -> web.Response:
+        return await self._manifest(call, manifests.multivariant)
+
+    async def mpd(self, call: Call) -> web.Response:
+        return await self._manifest(call, manifests.mpd)
+
+    async def preflight(self, call: Call) -> web.Response:
+        return web.Response(status=204, headers=CORS)
+
+    async def _manifest(self, call: Call, write: Write) -> web.Response:
+        try:
+            text = await self._written(call, write)
+        except StoreUnavailable as error:
+            return _refused(Problem("store_unavailable", str(error)), call)
+        except Problem as problem:
+            return _refused(problem, call)
+        response = web.Response(body=text.encode(), headers=CORS | {"Vary": "Accept-Encoding"})
+        response.content_type = content_type(call.request.path)
+        if "gzip" in call.request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(ContentCoding.gzip)
+        return response
+
+    async def _written(self, call: Call, write: Write) -> str:
+        playing = await self._playback.playing(call.path["session_id"], call.path["key"])
+        package = await self._packages.get(
+            playing.title_id, playing.package_id, playing.inventory_sha256
+        )
+        limit = call.query(ManifestQuery).pathways
+        return write(package, playing.ranking, playing.base_path, limit)
+
+
+def _refused(problem: Problem, call: Call) -> web.Response:
+    """With CORS too: without it a page sees no status, let alone a code."""
+    response = problem_response(problem, call.request_id)
+    response.headers.update(CORS)
+    return response

@@ -1,0 +1,283 @@
+"""Encode jobs: queued, leased to one encoder at a time, done, failed or cancelled.
+
+A lease has an attempt number that only grows; words of an earlier attempt are refused
+(`lease_lost`), so an encoder that was thought dead and comes back changes nothing. An encoder
+that falls silent loses the job when its lease ends; after `max_attempts` the job has failed.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.bell import Bell
+from control_plane.catalog import live_title, publish
+from control_plane.clock import Clock
+from control_plane.database import Database
+from control_plane.packages import read_inventory
+from control_plane.tables import JobRow, PackageRow, UploadRow
+from media.api import Job, JobComplete, JobFailed, JobHeartbeat, JobState, Lease, Progress
+from media.ids import new_id
+from media.inventory import Inventory
+from media.objects import ObjectStore
+from runtime.errors import Problem
+from runtime.log import logger
+
+QUEUE = "queue"  # the bell's topic for new work; a job's own topic is its id
+ENDED = ("done", "failed", "cancelled")
+NEVER_CAME_BACK = "The encoder fell silent at each attempt."
+
+
+class Jobs:
+    """All jobs; `holder` is the name of the encoder that speaks."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        bell: Bell,
+        clock: Clock,
+        *,
+        lease_s: float,
+        max_attempts: int,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._bell = bell
+        self._clock = clock
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+
+    async def create(self, upload: UploadRow, master_sha256: str | None) -> Job:
+        """The job of an upload that is complete; a second call returns the first one's job."""
+        async with self._database.writing() as session:
+            await live_title(session, upload.title_id)
+            open_upload = await session.get(UploadRow, upload.upload_id, with_for_update=True)
+            if open_upload is None:
+                raise Problem("unknown_upload")
+            if open_upload.job_id is not None:
+                return job_of(await _get(session, open_upload.job_id))
+            row = self._row(upload, master_sha256)
+            open_upload.job_id = row.job_id
+            session.add(row)
+        logger().info("job_queued", job_id=row.job_id, title_id=row.title_id)
+        self._bell.ring(QUEUE)
+        return job_of(row)
+
+    async def get(self, job_id: str) -> Job:
+        """The job. Raises Problem `unknown_job`."""
+        async with self._database.reading() as session:
+            return job_of(await _get(session, job_id))
+
+    async def lease(self, holder: str) -> Lease | None:
+        """The oldest job that waits, or whose encoder fell silent; None when there is no work."""
+        now = self._clock()
+        free = or_(
+            JobRow.state == "queued",
+            and_(
+                JobRow.state == "running",
+                JobRow.lease_expires_at < now,
+                JobRow.attempt < self._max_attempts,
+            ),
+        )
+        oldest = select(JobRow).where(free).order_by(JobRow.job_id).limit(1)
+        async with self._database.writing() as session:
+            row = await session.scalar(oldest.with_for_update(skip_locked=True))
+            if row is None:
+                return None
+            expires_at = now + timedelta(seconds=self._lease_s)
+            row.state = "running"
+            row.attempt += 1
+            row.holder = holder
+            row.lease_expires_at = expires_at
+            _note(row, Progress())
+        logger().info("job_leased", job_id=row.job_id, attempt=row.attempt, encoder=holder)
+        self._bell.ring(row.job_id)
+        return Lease(
+            job_id=row.job_id,
+            attempt=row.attempt,
+            title_id=row.title_id,
+            package_id=row.package_id,
+            master_key=row.master_key,
+            master_sha256=row.master_sha256,
+            expires_at=expires_at,
+        )
+
+    async def heartbeat(self, job_id: str, holder: str, word: JobHeartbeat) -> Job:
+        """The lease is renewed and the progress noted. Raises Problem `lease_lost`."""
+        async with self._database.writing() as session:
+            row = await _held(session, job_id, holder, word.attempt)
+            row.lease_expires_at = self._clock() + timedelta(seconds=self._lease_s)
+            _note(row, word.progress)
+        self._bell.ring(job_id)
+        return job_of(row)
+
+    async def complete(self, job_id: str, holder: str, word: JobComplete) -> Job:
+        """The package is the title's, and published if the upload said so.
+
+        Raises Problem `lease_lost`, `not_in_package` when there is no inventory in the store, or
+        `invalid_field` when it is not the one that the encoder names.
+        """
+        async with self._database.reading() as session:
+            row = await _get(session, job_id)
+            if await _said_before(session, row, holder, word):
+                return job_of(row)
+            _check_held(row, holder, word.attempt)
+        inventory = await read_inventory(
+            self._store, row.title_id, row.package_id, word.inventory_sha256
+        )
+        async with self._database.writing() as session:
+            row = await _held(session, job_id, holder, word.attempt)
+            session.add(self._package(inventory, word.inventory_sha256))
+            title = await live_title(session, row.title_id, lock=True)
+            # Of two encodes that run side by side, that of the later upload stays.
+            if title.package_id is None or title.package_id < row.package_id:
+                title.package_id = row.package_id
+            if row.publish:
+                publish(title, self._clock)
+            _note(row, Progress(stage="done", fraction=1.0))
+            self._end(row, "done")
+        logger().info("job_done", job_id=job_id, title_id=row.title_id, package_id=row.package_id)
+        self._bell.ring(job_id)
+        return job_of(row)
+
+    async def fail(self, job_id: str, holder: str, word: JobFailed) -> Job:
+        """The job has failed; with `retry`, and an attempt left, it waits again."""
+        async with self._database.writing() as session:
+            row = await _held(session, job_id, holder, word.attempt)
+            again = word.retry and row.attempt < self._max_attempts
+            if again:
+                self._release(row, "queued")
+                _note(row, Progress())
+            else:
+                self._end(row, "failed", word.code, word.message)
+        logger().warning("job_failed", job_id=job_id, code=word.code, again=again)
+        self._bell.ring(job_id)
+        if again:
+            self._bell.ring(QUEUE)
+        return job_of(row)
+
+    async def cancel(self, job_id: str) -> Job:
+        """The job has ended; one that had before stays as it was."""
+        async with self._database.writing() as session:
+            row = await _get(session, job_id, lock=True)
+            if row.state not in ENDED:
+                # The lease stays: until it ends, its encoder may still write to the store.
+                row.state = "cancelled"
+                row.finished_at = self._clock()
+        self._bell.ring(job_id)
+        return job_of(row)
+
+    async def give_up(self) -> None:
+        """Jobs whose last attempt fell silent have failed."""
+        now = self._clock()
+        silent = and_(
+            JobRow.state == "running",
+            JobRow.lease_expires_at < now,
+            JobRow.attempt >= self._max_attempts,
+        )
+        failed = {
+            "state": "failed",
+            "error_code": "encode_failed",
+            "error": NEVER_CAME_BACK,
+            "finished_at": now,
+            "lease_expires_at": None,
+        }
+        async with self._database.writing() as session:
+            jobs = (
+                await session.scalars(
+                    update(JobRow).where(silent).values(failed).returning(JobRow.job_id)
+                )
+            ).all()
+        for job_id in jobs:
+            logger().warning("job_given_up", job_id=job_id)
+            self._bell.ring(job_id)
+
+    def _row(self, upload: UploadRow, master_sha256: str | None) -> JobRow:
+        return JobRow(
+            job_id=new_id("job"),
+            title_id=upload.title_id,
+            package_id=new_id("pkg"),
+            master_key=upload.store_key,
+            master_sha256=master_sha256,
+            publish=upload.publish,
+            state="queued",
+            attempt=0,
+            stage="waiting",
+            fraction=0.0,
+            created_at=self._clock(),
+        )
+
+    def _package(self, inventory: Inventory, sha256: str) -> PackageRow:
+        heights = [r.height for r in inventory.renditions if r.height is not None]
+        return PackageRow(
+            package_id=inventory.package_id,
+            title_id=inventory.title_id,
+            inventory_sha256=sha256,
+            duration_s=inventory.duration_s,
+            max_height=max(heights, default=None),
+            total_bytes=inventory.total_bytes,
+            created_at=self._clock(),
+        )
+
+    def _release(self, row: JobRow, state: JobState) -> None:
+        row.state = state
+        row.lease_expires_at = None
+
+    def _end(
+        self, row: JobRow, state: JobState, code: str | None = None, error: str | None = None
+    ) -> None:
+        self._release(row, state)
+        row.error_code = code
+        row.error = error
+        row.finished_at = self._clock()
+
+
+def job_of(row: JobRow) -> Job:
+    """The job as clients see it."""
+    return Job(
+        job_id=row.job_id,
+        title_id=row.title_id,
+        state=row.state,
+        progress=Progress(stage=row.stage, fraction=row.fraction, speed=row.speed, eta_s=row.eta_s),
+        attempt=row.attempt,
+        error_code=row.error_code,
+        error=row.error,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+async def _get(session: AsyncSession, job_id: str, *, lock: bool = False) -> JobRow:
+    row = await session.get(JobRow, job_id, with_for_update=lock or None)
+    if row is None:
+        raise Problem("unknown_job")
+    return row
+
+
+async def _held(session: AsyncSession, job_id: str, holder: str, attempt: int) -> JobRow:
+    row = await _get(session, job_id, lock=True)
+    _check_held(row, holder, attempt)
+    return row
+
+
+def _check_held(row: JobRow, holder: str, attempt: int) -> None:
+    """Raises Problem `lease_lost` unless this attempt is the one that counts. A lease that has
+    run out still counts until another encoder has it."""
+    if (row.state, row.holder, row.attempt) != ("running", holder, attempt):
+        raise Problem("lease_lost")
+
+
+async def _said_before(session: AsyncSession, row: JobRow, holder: str, word: JobComplete) -> bool:
+    """Whether this very word was taken already, and only the answer got lost."""
+    if (row.state, row.holder, row.attempt) != ("done", holder, word.attempt):
+        return False
+    package = await session.get(PackageRow, row.package_id)
+    return package is not None and package.inventory_sha256 == word.inventory_sha256
+
+
+def _note(row: JobRow, progress: Progress) -> None:
+    row.stage = progress.stage
+    row.fraction = progress.fraction
+    row.speed = progress.speed
+    row.eta_s = progress.eta_s

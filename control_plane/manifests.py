@@ -1,0 +1,32 @@
+"""Session manifests: the package's own, with the ranked pathways written in. Pure."""
+
+from collections.abc import Sequence
+
+from control_plane.packages import Manifests
+from media import dash, hls
+from media.fleet import Pathway, RankAnswer
+
+
+def multivariant(package: Manifests, ranking: RankAnswer, base_path: str, limit: int) -> str:
+    """The HLS multivariant playlist. With one pathway it names no pathways and no steering, for
+    players that know neither."""
+    bases = _bases(ranking.pathways[:limit], base_path)
+    steering_url = ranking.steering_url if len(bases) > 1 else None
+    return hls.multivariant(package.inventory.renditions, bases, steering_url=steering_url)
+
+
+def mpd(package: Manifests, ranking: RankAnswer, base_path: str, limit: int) -> str:
+    """The DASH MPD, on the same terms."""
+    bases = _bases(ranking.pathways[:limit], base_path)
+    steering_url = ranking.steering_url if len(bases) > 1 else None
+    return dash.session_mpd(package.mpd, bases, steering_url=steering_url)
+
+
+def _bases(pathways: Sequence[Pathway], base_path: str) -> list[hls.PathwayBase]:
+    named = len(pathways) > 1
+    return [
+        hls.PathwayBase(
+            pathway.appliance_id if named else None, pathway.url.rstrip("/") + base_path
+        )
+        for pathway in pathways
+    ]

@@ -1,0 +1,244 @@
+"""Playback sessions: who may play what, from which appliances, until when.
+
+Nothing secret is stored. The path token is signed again whenever it is asked for (Ed25519 gives
+the same token for the same claims), and the key in a session's addresses is a MAC of its id.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.catalog import live_title
+from control_plane.clock import Clock
+from control_plane.database import Database
+from control_plane.players import player_settings
+from control_plane.steering_client import SteeringClient
+from control_plane.tables import PackageRow, SessionRow
+from media.api import NewSession, Session, SteerAnswer
+from media.fleet import RankAnswer, RankRequest, RevokeRequest
+from media.ids import new_id
+from media.inventory import package_prefix
+from media.keys import Identity
+from media.token import LEEWAY_S, PathClaims, sign_path_token
+from runtime.api import Caller
+from runtime.errors import Problem
+from runtime.log import logger
+
+SEES_ALL = {"operator", "admin"}
+
+
+@dataclass(frozen=True)
+class Life:
+    """How long a session lasts: `film_factor` times the film and `extra_s` seconds."""
+
+    film_factor: float
+    extra_s: int
+
+    def of(self, film_s: float) -> timedelta:
+        """The life of a session that plays a film of this length."""
+        return timedelta(seconds=int(self.film_factor * film_s) + self.extra_s)
+
+
+@dataclass(frozen=True)
+class Playing:
+    """What a session's manifests are made from."""
+
+    title_id: str
+    package_id: str
+    inventory_sha256: str
+    ranking: RankAnswer
+    base_path: str
+
+
+class Playback:
+    """All sessions. `secret` keys the addresses of their manifests."""
+
+    def __init__(
+        self,
+        database: Database,
+        steering: SteeringClient,
+        identity: Identity,
+        secret: bytes,
+        clock: Clock,
+        public_url: str,
+        *,
+        life: Life,
+        simulate_regions: bool,
+    ) -> None:
+        self._database = database
+        self._steering = steering
+        self._identity = identity
+        self._secret = secret
+        self._clock = clock
+        self._public_url = public_url
+        self._life = life
+        self._simulate_regions = simulate_regions
+
+    async def start(self, new: NewSession, caller: Caller, address: str | None) -> Session:
+        """A session with at least one pathway.
+
+        Raises Problem `unknown_title` for one that the caller cannot see, `title_not_ready` for a
+        draft, `unknown_region`, `region_not_simulated`, `no_appliance`, `steering_unavailable`.
+        """
+        async with self._database.reading() as session:
+            package = await _playable(session, new.title_id, caller)
+        now = self._clock()
+        session_id = new_id("ses")
+        expires_at = now + self._life.of(package.duration_s)
+        ranking = await self._rank(
+            RankRequest(
+                package_id=package.package_id,
+                client=address,
+                region=new.region,
+                session_id=session_id,
+                expires_at=expires_at,
+            )
+        )
+        if not ranking.pathways:
+            raise Problem("no_appliance", _why_none(ranking))
+        row = SessionRow(
+            session_id=session_id,
+            title_id=new.title_id,
+            package_id=package.package_id,
+            user_id=caller.user_id,
+            inventory_sha256=package.inventory_sha256,
+            ranking=ranking.model_dump_json(),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        async with self._database.writing() as session:
+            await _playable(session, new.title_id, caller)  # it may have gone in the meantime
+            session.add(row)
+        logger().info("session_started", session_id=session_id, title_id=new.title_id)
+        return self._session(row)
+
+    async def get(self, session_id: str, caller: Caller) -> Session:
+        """The session, to who opened it and to operators. Raises Problem `unknown_session`."""
+        async with self._database.reading() as session:
+            return self._session(await self._own(session, session_id, caller))
+
+    async def end(self, session_id: str, caller: Caller) -> None:
+        """The session's manifests are gone. When an operator ends it, appliances refuse its token
+        too, within seconds; a viewer who is done needs no such word to the whole fleet. Raises
+        Problem `unknown_session`, `steering_unavailable`."""
+        async with self._database.reading() as session:
+            row = await self._own(session, session_id, caller)
+        if caller.role in SEES_ALL:
+            until = row.expires_at + timedelta(seconds=LEEWAY_S)
+            await self._steering.revoke(RevokeRequest(session_id=session_id, until=until))
+        async with self._database.writing() as session:
+            await session.execute(delete(SessionRow).where(SessionRow.session_id == session_id))
+
+    async def playing(self, session_id: str, key: str) -> Playing:
+        """What the session plays. Raises Problem `token_invalid` for a key that is not the
+        session's, before anything is looked up, and `unknown_session`."""
+        if not hmac.compare_digest(key.encode(), self._key(session_id).encode()):
+            raise Problem("token_invalid")
+        async with self._database.reading() as session:
+            row = await self._live(session, session_id)
+        return Playing(
+            title_id=row.title_id,
+            package_id=row.package_id,
+            inventory_sha256=row.inventory_sha256,
+            ranking=RankAnswer.model_validate_json(row.ranking),
+            base_path=self._base_path(row),
+        )
+
+    async def steer(self, title_id: str, region: str | None, address: str | None) -> SteerAnswer:
+        """The ranking that a client of this place would get, whether or not it is empty."""
+        async with self._database.reading() as session:
+            title = await live_title(session, title_id)
+        if title.package_id is None:
+            raise Problem("title_not_ready")
+        ranking = await self._rank(
+            RankRequest(package_id=title.package_id, client=address, region=region)
+        )
+        return SteerAnswer(
+            title_id=title_id,
+            region=ranking.region,
+            site=ranking.site,
+            pathways=ranking.pathways,
+            skipped=ranking.skipped,
+        )
+
+    async def drop_expired(self) -> None:
+        """Sessions that are over take no room."""
+        async with self._database.writing() as session:
+            await session.execute(delete(SessionRow).where(SessionRow.expires_at < self._clock()))
+
+    async def _rank(self, request: RankRequest) -> RankAnswer:
+        if request.region is not None and not self._simulate_regions:
+            raise Problem("region_not_simulated")
+        return await self._steering.rank(request)
+
+    async def _own(self, session: AsyncSession, session_id: str, caller: Caller) -> SessionRow:
+        row = await self._live(session, session_id)
+        if row.user_id != caller.user_id and caller.role not in SEES_ALL:
+            raise Problem("unknown_session")
+        return row
+
+    async def _live(self, session: AsyncSession, session_id: str) -> SessionRow:
+        row = await session.get(SessionRow, session_id)
+        if row is None or row.expires_at <= self._clock():
+            raise Problem("unknown_session")
+        return row
+
+    def _session(self, row: SessionRow) -> Session:
+        ranking = RankAnswer.model_validate_json(row.ranking)
+        base = f"{self._public_url}/v1/sessions/{row.session_id}/{self._key(row.session_id)}"
+        return Session(
+            session_id=row.session_id,
+            title_id=row.title_id,
+            package_id=row.package_id,
+            region=ranking.region,
+            hls_url=f"{base}/master.m3u8",
+            dash_url=f"{base}/manifest.mpd",
+            pathways=ranking.pathways,
+            skipped=ranking.skipped,
+            inventory_sha256=row.inventory_sha256,
+            base_path=self._base_path(row),
+            player_settings=player_settings(row.session_id, row.title_id, len(ranking.pathways)),
+            expires_at=row.expires_at,
+        )
+
+    def _base_path(self, row: SessionRow) -> str:
+        claims = PathClaims(
+            session_id=row.session_id,
+            title_id=row.title_id,
+            package_id=row.package_id,
+            inventory_sha256=row.inventory_sha256,
+            expires_s=_seconds(row.expires_at),
+        )
+        token = sign_path_token(claims, self._identity, _seconds(row.created_at))
+        return f"/{token}/{package_prefix(row.title_id, row.package_id)}"
+
+    def _key(self, session_id: str) -> str:
+        return hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+async def _playable(session: AsyncSession, title_id: str, caller: Caller) -> PackageRow:
+    title = await live_title(session, title_id)
+    if title.state != "published":
+        if caller.role not in SEES_ALL:
+            raise Problem("unknown_title")
+        raise Problem("title_not_ready", "The title is not published.")
+    package = await session.get(PackageRow, title.package_id)
+    if package is None:
+        raise Problem("title_not_ready")
+    return package
+
+
+def _why_none(ranking: RankAnswer) -> str:
+    """One sentence that names what was passed over, so that an operator knows where to look."""
+    if not ranking.skipped:
+        return "No appliance has reported yet."
+    reasons = "; ".join(f"{skipped.appliance_id}: {skipped.why}" for skipped in ranking.skipped[:5])
+    return f"No healthy appliance can serve this title ({reasons})."
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())

@@ -1,0 +1,102 @@
+"""Settings that each player gets with its session. Pure.
+
+The defaults of all three wait 10 s and longer on an appliance that hangs, and then try it again.
+With another pathway to go to, a first byte that takes 2.5 s is reason enough to leave; measured
+with a stopped appliance, hls.js and shaka then play on without a stall.
+"""
+
+from typing import Any
+
+FIRST_BYTE_MS = 2500
+STALL_MS = 2500
+# A segment plays for about 6 s: one that takes longer than this to come is not worth waiting for.
+LOAD_MS = 10_000
+# Long enough to ride out a failover, short enough that little is loaded that nobody watches.
+BUFFER_S = 30
+# dash.js has no time-out for the first byte, only one for the whole request.
+DASH_LOAD_MS = 4000
+
+
+def player_settings(session_id: str, title_id: str, pathways: int) -> dict[str, dict[str, Any]]:
+    """Configurations for `new Hls(…)`, dash.js `updateSettings(…)` and shaka `configure(…)`.
+
+    `pathways` is how many the session has: with a single one there is nothing to fail over to,
+    so requests are tried again instead.
+    """
+    alone = pathways < 2
+    return {
+        "hlsjs": _hlsjs(session_id, title_id, retries=3 if alone else 0),
+        # With no retry at all dash.js never reached the end of a film after a failover.
+        "dashjs": _dashjs(session_id, title_id, retries=3 if alone else 1),
+        # Shaka goes to the next pathway with its second attempt.
+        "shaka": _shaka(session_id, title_id, attempts=4 if alone else 2),
+    }
+
+
+def _hlsjs(session_id: str, title_id: str, *, retries: int) -> dict[str, Any]:
+    retry = {"maxNumRetry": retries, "retryDelayMs": 250, "maxRetryDelayMs": 1000}
+    policy = {
+        "default": {
+            "maxTimeToFirstByteMs": FIRST_BYTE_MS,
+            "maxLoadTimeMs": LOAD_MS,
+            "timeoutRetry": retry,
+            "errorRetry": retry,
+        }
+    }
+    # The multivariant playlist and the steering manifest have one source each: they are tried
+    # again whatever the number of pathways.
+    patient = {"maxNumRetry": 3, "retryDelayMs": 500, "maxRetryDelayMs": 4000}
+    from_us = {
+        "default": {
+            "maxTimeToFirstByteMs": LOAD_MS,
+            "maxLoadTimeMs": LOAD_MS,
+            "timeoutRetry": patient,
+            "errorRetry": patient,
+        }
+    }
+    return {
+        # hls.js fills 60 MB or ten minutes, whichever comes first, unless maxMaxBufferLength says
+        # less: maxBufferLength alone is no bound.
+        "maxBufferLength": BUFFER_S,
+        "maxMaxBufferLength": 2 * BUFFER_S,
+        "backBufferLength": BUFFER_S,
+        "fragLoadPolicy": policy,
+        "playlistLoadPolicy": policy,
+        "manifestLoadPolicy": from_us,
+        "steeringManifestLoadPolicy": from_us,
+        "cmcd": {"sessionId": session_id, "contentId": title_id, "useHeaders": False},
+    }
+
+
+def _dashjs(session_id: str, title_id: str, *, retries: int) -> dict[str, Any]:
+    return {
+        "streaming": {
+            "fragmentRequestTimeout": DASH_LOAD_MS,
+            "fragmentRequestProgressTimeout": STALL_MS,
+            "retryAttempts": {"MediaSegment": retries, "InitializationSegment": retries},
+            "retryIntervals": {"MediaSegment": 250, "InitializationSegment": 250},
+            "cmcd": {"enabled": True, "sid": session_id, "cid": title_id, "mode": "query"},
+        }
+    }
+
+
+def _shaka(session_id: str, title_id: str, *, attempts: int) -> dict[str, Any]:
+    return {
+        "streaming": {
+            "retryParameters": {
+                "maxAttempts": attempts,
+                "baseDelay": 250,
+                "backoffFactor": 2,
+                "fuzzFactor": 0.5,
+                "timeout": LOAD_MS,
+                "stallTimeout": STALL_MS,
+                "connectionTimeout": FIRST_BYTE_MS,
+            }
+        },
+        "cmcd": {
+            "enabled": True,
+            "sessionId": session_id,
+            "contentId": title_id,
+            "useHeaders": False,
+        },
+    }

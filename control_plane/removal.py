@@ -1,0 +1,77 @@
+"""What a deleted title leaves behind is cleared away: first where it is served, then where it is
+stored, its row last. Each step may be repeated, so a service that is away only delays it."""
+
+import asyncio
+from datetime import datetime, timedelta
+from itertools import islice
+
+from sqlalchemy import delete, select
+
+from control_plane.clock import Clock
+from control_plane.database import Database
+from control_plane.playback import Life
+from control_plane.steering_client import SteeringClient
+from control_plane.tables import JobRow, PackageRow, TitleRow, UploadRow
+from media.fleet import PurgeRequest
+from media.objects import ObjectStore
+from media.token import LEEWAY_S
+
+TITLES_AT_ONCE = 20
+DELETES_AT_ONCE = 16
+
+
+class Removal:
+    """Clears away deleted titles."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        steering: SteeringClient,
+        clock: Clock,
+        life: Life,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._steering = steering
+        self._clock = clock
+        self._life = life
+
+    async def run(self) -> None:
+        """Nothing is left of the titles that were deleted, but for those whose encoder may still be
+        writing. Raises Problem or StoreUnavailable when a service is away."""
+        deleted = select(TitleRow.title_id).where(TitleRow.deleted_at.is_not(None))
+        async with self._database.reading() as session:
+            titles = (await session.scalars(deleted.limit(TITLES_AT_ONCE))).all()
+        for title_id in titles:
+            await self._remove(title_id)
+
+    async def _remove(self, title_id: str) -> None:
+        now = self._clock()
+        async with self._database.reading() as session:
+            packages = await session.scalars(select(PackageRow).filter_by(title_id=title_id))
+            purges = [self._purge(package, now) for package in packages]
+            jobs = (await session.scalars(select(JobRow).filter_by(title_id=title_id))).all()
+            uploads = (await session.scalars(select(UploadRow).filter_by(title_id=title_id))).all()
+        for purge in purges:  # first of all: else an appliance might fill from what is left
+            await self._steering.purge(purge)
+        if any(job.lease_expires_at and job.lease_expires_at > now for job in jobs):
+            return
+        for upload in uploads:
+            if upload.store_upload_id is not None:
+                await self._store.abort_upload(upload.store_key, upload.store_upload_id)
+        folders = [f"masters/{title_id}/", f"titles/{title_id}/"]
+        for folder in folders + [f"work/{job.package_id}/" for job in jobs]:
+            await self._clear(folder)
+        async with self._database.writing() as session:
+            await session.execute(delete(TitleRow).where(TitleRow.title_id == title_id))
+
+    async def _clear(self, folder: str) -> None:
+        keys = iter([found.key async for found in self._store.list_objects(folder)])
+        while batch := list(islice(keys, DELETES_AT_ONCE)):
+            await asyncio.gather(*(self._store.delete(key) for key in batch))
+
+    def _purge(self, package: PackageRow, now: datetime) -> PurgeRequest:
+        """The tombstone outlives the last token, which may have been signed just now."""
+        longest = self._life.of(package.duration_s) + timedelta(seconds=LEEWAY_S)
+        return PurgeRequest(package_id=package.package_id, until=now + longest)

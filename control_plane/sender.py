@@ -1,0 +1,145 @@
+"""The client side of an upload: a file goes out in parts, its digest is taken on the way."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from media.api import MAX_MASTER_BYTES, CompleteUpload, DonePart, Job, NewUpload, Part, Upload
+from runtime.client import Client
+from runtime.errors import CODES, Problem
+
+# Enough to fill a line; each holds a part in memory.
+PARTS_AT_ONCE = 4
+TRIES = 3
+PART_TIMEOUT_S = 600.0
+# The control plane reads the whole master once to compare digests: 1 TB at 300 MB/s.
+COMPLETE_TIMEOUT_S = 3600.0
+POLL_S = 0.5
+# How long the control plane may be away while a job runs: it can be started again meanwhile.
+AWAY_S = 60.0
+_MAY_PASS = {"unavailable", "store_unavailable", "overloaded"}
+
+Tell = Callable[[int], None]
+
+
+def master_size(path: Path) -> int:
+    """The file's size in bytes. Raises Problem, in one plain sentence, for what cannot be sent."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+    except FileNotFoundError:
+        raise Problem("bad_request", f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise Problem("bad_request", f"{path} is a folder, not a film.") from None
+    except OSError as error:
+        raise Problem("bad_request", f"{path} cannot be read: {error.strerror}.") from None
+    if size == 0:
+        raise Problem("empty_file", f"{path} is empty.")
+    if size > MAX_MASTER_BYTES:
+        raise Problem("bad_request", f"{path} is larger than {MAX_MASTER_BYTES >> 40} TiB.")
+    return size
+
+
+async def send_master(
+    api: Client, title_id: str, path: Path, *, publish: bool, tell: Tell = lambda sent: None
+) -> Job:
+    """The file is the title's master and its encode is queued. `tell` gets the bytes of each part
+    that went through. An upload that fails leaves nothing behind. Raises Problem."""
+    try:
+        new = NewUpload(filename=path.name, bytes=master_size(path), publish=publish)
+    except ValidationError as error:
+        raise Problem("bad_request", f"{path.name}: {error.errors()[0]['msg']}.") from None
+    upload = await api.call("POST", f"/v1/titles/{title_id}/uploads", Upload, body=new)
+    address = f"/v1/uploads/{upload.upload_id}"
+    try:
+        parts, sha256 = await _send_parts(api, path, upload.parts, tell)
+    except BaseException:
+        with suppress(Problem):
+            await asyncio.shield(api.call_raw("DELETE", address))
+        raise
+    done = CompleteUpload(parts=parts, sha256=sha256)
+    return await api.call(
+        "POST", f"{address}/complete", Job, body=done, timeout_s=COMPLETE_TIMEOUT_S
+    )
+
+
+async def ended_job(api: Client, job_id: str, tell: Callable[[Job], None]) -> Job:
+    """The job, once it is done. `tell` gets it at every look. Raises Problem with its error when it
+    has failed, or was cancelled."""
+    loop = asyncio.get_running_loop()
+    heard_at = loop.time()
+    while True:
+        try:
+            job = await api.call("GET", f"/v1/jobs/{job_id}", Job)
+        except Problem as problem:
+            if problem.code not in _MAY_PASS or loop.time() - heard_at > AWAY_S:
+                raise
+        else:
+            heard_at = loop.time()
+            tell(job)
+            if job.state == "done":
+                return job
+            if job.state in ("failed", "cancelled"):
+                raise _failure(job)
+        await asyncio.sleep(POLL_S)
+
+
+def _failure(job: Job) -> Problem:
+    code = job.error_code if job.error_code in CODES else "encode_failed"
+    said = job.error or ("The encode was cancelled." if job.state == "cancelled" else "")
+    return Problem(str(code), said)
+
+
+async def _send_parts(
+    api: Client, path: Path, parts: Sequence[Part], tell: Tell
+) -> tuple[tuple[DonePart, ...], str]:
+    """The parts as the store took them, and the SHA-256 of the file."""
+    digest = hashlib.sha256()
+    room = asyncio.Semaphore(PARTS_AT_ONCE)
+    sent: list[asyncio.Task[DonePart]] = []
+
+    async def send(part: Part, data: bytes) -> DonePart:
+        try:
+            etag = await _send_part(api, part, data)
+        finally:
+            room.release()
+        tell(part.bytes)
+        return DonePart(number=part.number, etag=etag)
+
+    try:
+        with path.open("rb") as file:
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    await room.acquire()
+                    data = await asyncio.to_thread(_read, file, part, digest.update)
+                    task = group.create_task(send(part, data), name=f"part-{part.number}")
+                    sent.append(task)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return tuple(task.result() for task in sent), digest.hexdigest()
+
+
+def _read(file: BinaryIO, part: Part, also: Callable[[bytes], None]) -> bytes:
+    data = file.read(part.bytes)
+    if len(data) != part.bytes:
+        raise Problem("bad_request", f"{file.name} changed while it was read.")
+    also(data)
+    return data
+
+
+async def _send_part(api: Client, part: Part, data: bytes) -> str:
+    for left in reversed(range(TRIES)):
+        try:
+            headers = await api.send("PUT", part.url, data, timeout_s=PART_TIMEOUT_S)
+        except Problem as problem:
+            if problem.code not in _MAY_PASS or not left:
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            return headers.get("ETag", "")
+    raise AssertionError("a try returns or raises")

@@ -1,0 +1,81 @@
+"""The control plane's settings: table `[control_plane]` of nearcast.toml."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from media.objects import MIN_PART_BYTES
+from runtime.settings import Settings
+
+
+class ControlPlaneSettings(Settings):
+    """What may be set; every default serves one machine."""
+
+    listen: str = Field("127.0.0.1:8080", description="Address and port of the API and the pages.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where clients reach this service; empty: the address it listens on.",
+    )
+    database: str = Field(
+        "", description="SQLAlchemy URL (async); empty: SQLite in the data folder's control.db."
+    )
+    store: str = Field(
+        "", description="Object store, file:///… or s3://…; empty: the data folder's store/."
+    )
+    state: str = Field("memory:", description="Counters of log-in attempts: memory: or redis://….")
+    steering_url: str = Field(
+        "http://127.0.0.1:8081", pattern=r"^https?://[^\s?#]+$", description="Where steering is."
+    )
+    web: str = Field("", description="Folder of the pages; empty: the repository's web/.")
+    simulate_regions: bool = Field(
+        True, description="Whether a session may name a region instead of being placed by address."
+    )
+    access_token_s: int = Field(
+        3600, ge=60, le=86_400, description="Life of an access token in seconds."
+    )
+    session_film_factor: float = Field(
+        2.0, ge=1, le=10, description="A session lasts this many times the film …"
+    )
+    session_extra_s: int = Field(
+        4 * 3600, ge=0, le=7 * 86_400, description="… and this many seconds more."
+    )
+    lease_s: float = Field(
+        30.0, gt=0, le=600, description="Seconds that an encoder keeps a job between heartbeats."
+    )
+    max_attempts: int = Field(
+        3, ge=1, le=20, description="Attempts at a job before it counts as failed."
+    )
+    part_bytes: int = Field(
+        16 * 1024**2,
+        ge=MIN_PART_BYTES,
+        le=512 * 1024**2,
+        description="Bytes of an upload's part; more where 10,000 parts would not be enough.",
+    )
+    upload_s: int = Field(
+        24 * 3600,
+        ge=60,
+        le=7 * 86_400,
+        description="Seconds after which an unfinished upload is dropped.",
+    )
+    login_attempts: int = Field(
+        10, ge=1, le=1000, description="Failed log-ins per minute for one name and address."
+    )
+    # The defaults are the second recommendation of RFC 9106, section 4.
+    argon2_passes: int = Field(3, ge=1, le=20, description="Argon2id passes.")
+    argon2_memory_kib: int = Field(
+        64 * 1024, ge=8, le=4 * 1024**2, description="Argon2id memory in KiB."
+    )
+    argon2_lanes: int = Field(4, ge=1, le=16, description="Argon2id lanes.")
+
+    def database_url(self, data: Path) -> str:
+        """The database to open for this data folder."""
+        return self.database or f"sqlite+aiosqlite:///{(data / 'control.db').resolve()}"
+
+    def store_url(self, data: Path) -> str:
+        """The object store to open for this data folder."""
+        return self.store or (data / "store").resolve().as_uri()
+
+    def web_folder(self) -> Path:
+        """Where the pages are."""
+        return Path(self.web) if self.web else Path(__file__).resolve().parent.parent / "web"

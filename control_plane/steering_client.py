@@ -1,0 +1,89 @@
+"""What the control plane asks of steering."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from control_plane.clock import Clock
+from media.fleet import DrainRequest, PurgeRequest, RankAnswer, RankRequest, RevokeRequest, Roster
+from media.keys import Identity
+from media.token import sign_machine_token
+from runtime.client import Client
+from runtime.errors import Problem
+
+AUDIENCE = "steering"
+# A viewer waits for this: a steering service that is slower is as good as away.
+TIMEOUT_S = 2.0
+# What steering may say that the caller of the control plane can act on. Anything else (that our
+# own token is refused, say) is between the two services.
+PASSED_ON = {
+    "unknown_region",
+    "unknown_appliance",
+    "region_not_simulated",
+    "no_appliance",
+    "purged",
+    "steering_unavailable",
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class SteeringClient:
+    """Every call raises Problem `steering_unavailable` when there is no answer within 2 s."""
+
+    def __init__(self, url: str, identity: Identity, clock: Clock) -> None:
+        self._client = Client(
+            url,
+            authorize=_signer(identity, clock),
+            timeout_s=TIMEOUT_S,
+            away="steering_unavailable",
+        )
+
+    async def rank(self, request: RankRequest) -> RankAnswer:
+        """Pathways, best first, and who was passed over. Raises Problem `unknown_region`."""
+        return await self._model("POST", "/v1/rank", RankAnswer, request)
+
+    async def roster(self) -> Roster:
+        """The latest reports."""
+        return await self._model("GET", "/v1/roster", Roster)
+
+    async def drain(self, appliance_id: str, request: DrainRequest) -> None:
+        """The appliance drains, or serves again. Raises Problem `unknown_appliance`."""
+        await self._raw("PUT", f"/v1/drains/{appliance_id}", request)
+
+    async def purge(self, request: PurgeRequest) -> None:
+        """No appliance serves or fills the package until then."""
+        await self._raw("POST", "/v1/purges", request)
+
+    async def revoke(self, request: RevokeRequest) -> None:
+        """No appliance serves the session until then."""
+        await self._raw("POST", "/v1/revocations", request)
+
+    async def close(self) -> None:
+        """Connections are closed."""
+        await self._client.close()
+
+    async def _model(
+        self, method: str, path: str, answer: type[M], body: BaseModel | None = None
+    ) -> M:
+        try:
+            return await self._client.call(method, path, answer, body=body)
+        except Problem as problem:
+            raise _passed_on(problem) from None
+
+    async def _raw(self, method: str, path: str, body: BaseModel) -> None:
+        try:
+            await self._client.call_raw(method, path, body=body)
+        except Problem as problem:
+            raise _passed_on(problem) from None
+
+
+def _signer(identity: Identity, clock: Clock) -> Callable[[], str]:
+    return lambda: sign_machine_token(identity, AUDIENCE, int(clock().timestamp()))
+
+
+def _passed_on(problem: Problem) -> Problem:
+    if problem.code in PASSED_ON:
+        return problem
+    return Problem("steering_unavailable", f"Steering answered {problem.code}: {problem.detail}")

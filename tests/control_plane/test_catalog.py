@@ -1,0 +1,185 @@
+"""Titles: made, found, hidden, shown, removed."""
+
+import asyncio
+from datetime import timedelta
+
+import aiohttp
+
+from control_plane.clock import utc_now
+from media.api import Job, Title, TitlePage
+from media.fleet import PackageList
+from media.ids import new_id
+from tests.control_plane.house import MASTER, House, code_of, send
+
+
+async def titles(house: House, role: str = "operator", **query: str) -> TitlePage:
+    return await (await house.account(role)).call("GET", "/v1/titles", TitlePage, query=query)
+
+
+async def names(house: House, role: str = "operator", **query: str) -> list[str]:
+    return [title.name for title in (await titles(house, role, **query)).titles]
+
+
+async def make(house: House, *made: str) -> None:
+    operator = await house.account("operator")
+    for name in made:
+        await send(operator, "POST", "/v1/titles", name=name)
+        await asyncio.sleep(0.002)  # ids sort by the millisecond
+
+
+async def test_titles_come_newest_first_in_pages(house: House):
+    await make(house, *(f"film {number}" for number in range(5)))
+    first = await titles(house, limit="2")
+    assert [title.name for title in first.titles] == ["film 4", "film 3"]
+    second = await titles(house, limit="2", cursor=str(first.next_cursor))
+    assert [title.name for title in second.titles] == ["film 2", "film 1"]
+    last = await titles(house, limit="2", cursor=str(second.next_cursor))
+    assert [title.name for title in last.titles] == ["film 0"]
+    assert last.next_cursor is None
+
+
+async def test_search_is_for_parts_of_names_as_they_are_typed(house: House):
+    await make(house, "Big Buck BUNNY", "Großer Ärger", "100% true", "snake_case")
+    wanted = {
+        "bunny": ["Big Buck BUNNY"],
+        "ÄRGER": ["Großer Ärger"],
+        "grosser": ["Großer Ärger"],
+        "100%": ["100% true"],
+        "%": ["100% true"],
+        "_": ["snake_case"],
+        "\\": [],
+        "' OR 1=1 --": [],
+    }
+    assert {q: await names(house, q=q) for q in wanted} == wanted
+
+
+async def test_viewers_see_what_is_published(house: House):
+    await make(house, "draft")
+    title = await house.published("shown")
+    assert await names(house, "viewer") == ["shown"]
+    assert await names(house) == ["shown", "draft"]
+    operator, viewer = await house.account("operator"), await house.account("viewer")
+    path = f"/v1/titles/{title.title_id}"
+    await send(operator, "POST", f"{path}/unpublish")
+    assert await names(house, "viewer") == []
+    assert await code_of(viewer.call("GET", path, Title)) == "unknown_title"
+    start = send(viewer, "POST", "/v1/sessions", title_id=title.title_id)
+    assert await code_of(start) == "unknown_title"
+    start = send(operator, "POST", "/v1/sessions", title_id=title.title_id)
+    assert await code_of(start) == "title_not_ready"
+    await send(operator, "POST", f"{path}/publish")
+    assert await names(house, "viewer") == ["shown"]
+
+
+async def test_a_title_without_a_package_cannot_be_published(house: House):
+    operator = await house.account("operator")
+    title = await send(operator, "POST", "/v1/titles", name="empty")
+    publish = send(operator, "POST", f"/v1/titles/{title['title_id']}/publish")
+    assert await code_of(publish) == "title_not_ready"
+
+
+async def test_titles_that_are_not_there(house: House):
+    operator = await house.account("operator")
+    unknown = new_id("ttl")
+    for method, action in (("GET", ""), ("DELETE", ""), ("POST", "/publish"), ("GET", "/steer")):
+        path = f"/v1/titles/{unknown}{action}"
+        assert await code_of(send(operator, method, path)) == "unknown_title"
+    assert await code_of(send(operator, "GET", "/v1/titles/nonsense")) == "not_found"
+
+
+async def test_names_are_checked(house: House):
+    operator = await house.account("operator")
+    for name in ("", "   ", "x" * 201):
+        assert await code_of(send(operator, "POST", "/v1/titles", name=name)) == "invalid_field"
+    assert await code_of(titles(house, limit="1000")) == "invalid_field"
+    assert await code_of(titles(house, pages="1")) == "invalid_field"
+
+
+async def test_steering_gets_published_packages_with_an_etag(house: House):
+    title = await house.published()
+    await house.upload("draft", publish=False)
+    await house.complete(await house.lease())
+    steering = house.machine("steering")
+    listed = await steering.call("GET", "/v1/packages", PackageList)
+    assert [package.package_id for package in listed.packages] == [title.package_id]
+    assert listed.packages[0].total_bytes > 0
+
+    headers = {"Authorization": f"Bearer {house.machine_token('steering')}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.get(house.url + "/v1/packages") as answer:
+            etag = answer.headers["ETag"]
+        again = {"If-None-Match": etag}
+        async with session.get(house.url + "/v1/packages", headers=again) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (304, etag)
+        await send(await house.account("operator"), "DELETE", f"/v1/titles/{title.title_id}")
+        async with session.get(house.url + "/v1/packages", headers=again) as answer:
+            assert (answer.status, (await answer.json())["packages"]) == (200, [])
+
+
+async def test_a_deleted_title_is_gone_then_purged_then_cleared_away(house: House):
+    title = await house.published()
+    session = await house.play(title)
+    kept = await house.published("kept")
+    operator = await house.account("operator")
+    housekeeping = asyncio.create_task(house.control.keep_house(), name="housekeeping")
+
+    await send(operator, "DELETE", f"/v1/titles/{title.title_id}")
+    assert await names(house) == ["kept"]
+    async with aiohttp.ClientSession() as browser, browser.get(session.hls_url) as answer:
+        assert answer.status == 404
+    async with asyncio.timeout(5):
+        await house.steering.purged.wait()
+        while await keys(house, title.title_id):  # noqa: ASYNC110 (nothing tells us)
+            await asyncio.sleep(0.01)
+    housekeeping.cancel()
+
+    purge = house.steering.purges[0]
+    assert purge.package_id == title.package_id
+    # A token could have been signed just before: 2 × 12 s + 4 h, and 60 s of leeway.
+    assert abs(purge.until - utc_now() - timedelta(seconds=4 * 3600 + 24 + 60)).seconds < 5
+    assert len(house.steering.purges) == 1
+    assert await keys(house, kept.title_id)
+
+
+async def test_a_deletion_waits_for_steering(house: House):
+    title = await house.published()
+    await house.stop_steering()
+    await send(await house.account("operator"), "DELETE", f"/v1/titles/{title.title_id}")
+    assert await code_of(house.control.removal.run()) == "steering_unavailable"
+    assert await keys(house, title.title_id)  # nobody was told: an appliance may still fill
+    await house.start_steering()
+    await house.control.removal.run()
+    assert not await keys(house, title.title_id)
+
+
+async def test_a_deletion_ends_uploads_and_jobs_and_waits_for_the_encoder(house: House):
+    operator = await house.account("operator")
+    await house.upload()
+    lease = await house.lease()
+    path = f"/v1/titles/{lease.title_id}"
+    upload = await send(operator, "POST", f"{path}/uploads", filename="b.mp4", bytes=len(MASTER))
+    await operator.send("PUT", upload["parts"][0]["url"], MASTER, timeout_s=5)
+    await house.store.put_bytes(f"work/{lease.package_id}/chunk", b"state")
+
+    await send(operator, "DELETE", path)
+    beat = {"attempt": 1, "progress": {}}
+    encoder = house.machine("encoder")
+    heartbeat = send(encoder, "POST", f"/v1/jobs/{lease.job_id}/heartbeat", **beat)
+    assert await code_of(heartbeat) == "lease_lost"
+    job = await operator.call("GET", f"/v1/jobs/{lease.job_id}", Job)
+    assert job.state == "cancelled"
+    await house.control.removal.run()
+    assert await keys(house, lease.title_id)  # its encoder may not have noticed yet
+
+    house.clock.advance(31)
+    await house.control.removal.run()
+    left = [path for path in (house.data / "store").rglob("*") if path.is_file()]
+    assert left == []
+    gone = operator.call("GET", f"/v1/jobs/{lease.job_id}", Job)
+    assert await code_of(gone) == "unknown_job"
+
+
+async def keys(house: House, title_id: str) -> list[str]:
+    """What the store still has of a title."""
+    folders = (f"masters/{title_id}/", f"titles/{title_id}/")
+    return [o.key for folder in folders async for o in house.store.list_objects(folder)]

@@ -1,0 +1,119 @@
+"""A cluster as people run it: `nearcast up` as a process, on free ports, and the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+
+NEARCAST = [sys.executable, "-m", "nearcast"]
+FREE_PORTS = "[nearcast]\ncontrol_port = 0\nsteering_port = 0\ndata_port = 0\nadmin_port = 0\n"
+FRAMES, RATE = 288, 24  # twelve seconds
+
+
+@dataclass
+class Running:
+    """A running cluster: its process, its data folder, and its `run.json`."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    urls: dict[str, Any]
+
+    def nearcast(self, *arguments: str, check: bool = True) -> dict[str, Any]:
+        """A command's `--json` answer."""
+        done = self.run(*arguments, "--json")
+        if check and done.returncode != 0:
+            raise AssertionError(f"nearcast {arguments}: {done.stdout!r} {done.stderr!r}")
+        return dict(json.loads(done.stdout), exit_code=done.returncode)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command, run to its end."""
+        return subprocess.run(
+            [*NEARCAST, *arguments, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    def access_log(self, appliance_id: str) -> list[dict[str, Any]]:
+        """What the appliance has served so far."""
+        path = self.data / "logs" / f"access-{appliance_id}.log"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def pid_of(self, instance: str) -> int:
+        """The service's own process."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                argv = (folder / "cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            mine = f"--data={self.data}" in argv and f"--instance={instance}" in argv
+            if mine and not any(word.startswith("--part=") for word in argv):
+                return int(folder.name)
+        raise AssertionError(f"{instance} does not run")
+
+
+@contextmanager
+def running_cluster(folder: Path, appliances: int = 4) -> Iterator[Running]:
+    """`nearcast up`, ready; ended by SIGTERM."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "test.toml"
+    config.write_text(FREE_PORTS)
+    data = folder / "data"
+    process = subprocess.Popen(
+        [
+            *NEARCAST, "up", "--json", f"--data={data}", f"--config={config}",
+            f"--appliances={appliances}",
+        ],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        text = b""
+        while line := process.stdout.readline():
+            text += line
+            if line == b"}\n":
+                break
+        yield Running(process, data.absolute(), json.loads(text))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def make_clip(path: Path, *, frames: int = FRAMES, size: str = "640x360") -> Path:
+    """A clip with moving pictures and a tone: `frames` frames at RATE."""
+    seconds = frames / RATE
+    subprocess.run(
+        [
+            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y",
+            "-f", "lavfi", "-i", f"testsrc2=s={size}:r={RATE}",
+            "-f", "lavfi", "-t", f"{seconds}", "-i", "sine=440:r=48000",
+            "-frames:v", str(frames), "-c:v", "libx264", "-preset", "ultrafast",
+            "-c:a", "aac", "-ac", "2", str(path),
+        ],
+        check=True,
+    )  # fmt: skip
+    return path
+
+
+def processes_of(data: Path) -> list[str]:
+    """Command lines of all processes that work on this data folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            argv = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if str(data) in argv:
+            found.append(argv)
+    return found

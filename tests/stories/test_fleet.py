@@ -1,0 +1,148 @@
+"""What happens to appliances: filling from peers, deleting titles, dying, draining."""
+
+import json
+import os
+import shutil
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.running import Running, make_clip, running_cluster
+
+T = TypeVar("T")
+
+
+def test_every_appliance_is_filled_before_anyone_asks(
+    cluster: Running, film: dict[str, Any]
+) -> None:
+    for appliance in cluster.urls["appliances"].values():
+        eventually(lambda a=appliance: film["package_id"] in state(a)["complete_packages"])  # type: ignore[misc]
+    roster = cluster.nearcast("fleet", "list")["appliances"]
+    assert len(roster) == 4 and all(entry["alive"] for entry in roster)
+
+
+@pytest.mark.timeout(180)
+def test_an_appliance_fills_from_its_peer(tmp_path: Path) -> None:
+    """Two appliances; one loses its disk, and gets all back from the other, not from the store."""
+    with running_cluster(tmp_path, appliances=4) as cluster:
+        clip = make_clip(tmp_path / "clip.mp4", frames=96, size="320x180")
+        title = cluster.nearcast("upload", str(clip), "--title", "Peer", "--wait")
+        del title
+        package_id = cluster.nearcast("title", "show", "Peer")["package_id"]
+        everyone = cluster.urls["appliances"]
+        for appliance in everyone.values():
+            eventually(lambda a=appliance: package_id in state(a)["complete_packages"])  # type: ignore[misc]
+        wait_for_roster(cluster, lambda entry: entry["packages_held"] == 1)
+        home = cluster.data / "appliances" / "north-2"
+        worker = cluster.pid_of("north-2")
+        os.kill(worker, signal.SIGSTOP)  # it must not come back before its disk is empty
+        shutil.rmtree(home / "cache" / package_id)
+        shutil.rmtree(cluster.data / "store" / "titles")  # the store has nothing any more
+        os.kill(worker, signal.SIGKILL)
+        urls = eventually(lambda: new_urls(cluster, "north-2", everyone["north-2"]))
+        eventually(lambda: package_id in state(urls)["complete_packages"])
+        counters = state(urls)["report"]["counters"]
+        assert counters["fill_bytes_peer"] > 100_000 and counters["fill_bytes_store"] == 0
+
+
+def test_a_deleted_title_is_gone_everywhere(
+    cluster: Running, film: dict[str, Any], tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "short.mp4", frames=48, size="320x180")
+    cluster.nearcast("upload", str(clip), "--title", "Gone", "--wait")
+    package_id = cluster.nearcast("title", "show", "Gone")["package_id"]
+    session = cluster.nearcast("play", "Gone", "--region", "north", "--player", "url")
+    url = session["pathways"][0]["url"] + session["base_path"] + "inventory.json"
+    assert status_of(url) == 200
+    cluster.nearcast("title", "delete", "Gone")
+    eventually(lambda: status_of(url) == 410)
+    caches = list((cluster.data / "appliances").glob(f"*/cache/{package_id}"))
+    eventually(lambda: not any(folder.exists() for folder in caches))
+    eventually(lambda: not list((cluster.data / "store").rglob(f"{package_id}/*")))
+    assert cluster.nearcast("title", "show", "Gone", check=False)["code"] == "unknown_title"
+
+
+def test_a_drained_appliance_gets_no_new_session(cluster: Running, film: dict[str, Any]) -> None:
+    cluster.nearcast("fleet", "drain", "south-1")
+    try:
+        ranking = cluster.nearcast("steer", "Twelve", "--region", "south")
+        assert all(pathway["appliance_id"] != "south-1" for pathway in ranking["pathways"])
+        assert {s["appliance_id"]: s["code"] for s in ranking["skipped"]}["south-1"] == "D"
+    finally:
+        cluster.nearcast("fleet", "restore", "south-1")
+    eventually(
+        lambda: (
+            cluster.nearcast("steer", "Twelve", "--region", "south")["pathways"][0]["appliance_id"]
+            == "south-1"
+        )
+    )
+
+
+def test_a_dead_appliance_is_ranked_out_and_comes_back(
+    cluster: Running, film: dict[str, Any]
+) -> None:
+    pid = cluster.pid_of("west-1")
+    os.kill(pid, signal.SIGSTOP)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)  # hung: it neither answers nor reports
+    try:
+        ranking = eventually(lambda: ranked_without(cluster, "west", "west-1"))
+        assert {s["appliance_id"]: s["code"] for s in ranking["skipped"]}["west-1"] == "H"
+    finally:
+        for child in (str(pid), *children):
+            os.kill(int(child), signal.SIGCONT)
+    eventually(
+        lambda: (
+            cluster.nearcast("steer", "Twelve", "--region", "west")["pathways"][0]["appliance_id"]
+            == "west-1"
+        )
+    )
+
+
+def ranked_without(cluster: Running, region: str, appliance_id: str) -> dict[str, Any] | None:
+    ranking = cluster.nearcast("steer", "Twelve", "--region", region)
+    chosen = [pathway["appliance_id"] for pathway in ranking["pathways"]]
+    return ranking if appliance_id not in chosen else None
+
+
+def state(appliance: dict[str, str]) -> dict[str, Any]:
+    """What an appliance says on its admin port."""
+    with urllib.request.urlopen(f"{appliance['admin_url']}/v1/state", timeout=5) as answer:
+        return dict(json.loads(answer.read()))
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def wait_for_roster(cluster: Running, fits: Callable[[dict[str, Any]], bool]) -> None:
+    eventually(lambda: all(fits(e) for e in cluster.nearcast("fleet", "list")["appliances"]))
+
+
+def new_urls(cluster: Running, appliance_id: str, old: dict[str, str]) -> dict[str, str] | None:
+    """The appliance's addresses, once it has been started again and answers."""
+    try:
+        state(old)
+    except OSError:
+        return None
+    return old
+
+
+def eventually(look: Callable[[], T], within_s: float = 40.0) -> T:
+    """The first answer that is true. Asked several times a second: nothing here rings a bell."""
+    deadline = time.monotonic() + within_s
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+    return seen

@@ -1,0 +1,185 @@
+"""The pages in a real Chromium, against the stand-in: real segments, real processes to kill."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from control_plane.players import player_settings
+from tests.browser import Browser, open_browser, until
+from tests.web.standin import NAME, PASSWORD, TITLE_ID, Standin, make_package, run_standin
+
+pytestmark = pytest.mark.browser
+
+FILM_S = 12
+# hls.js as every session of two pathways gets it.
+HLSJS = player_settings("ses_1", TITLE_ID, 2)["hlsjs"]
+MAX_STALL_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The film, encoded once."""
+    folder = tmp_path_factory.mktemp("package")
+    make_package(folder, FILM_S)
+    return folder
+
+
+@pytest.fixture
+def package(encoded: Path) -> Iterator[Path]:
+    """The film, with every fault that a test has switched on removed again afterwards."""
+    yield encoded
+    for marker in ("expired", "hang"):
+        (encoded / marker).unlink(missing_ok=True)
+
+
+async def play(browser: Browser, standin: Standin, query: str = "") -> Page:
+    """The player page, signed in by its address, with a small buffer and the film moving."""
+    page = await browser.open(
+        f"{standin.url}/player.html?title={TITLE_ID}&autoplay=1&muted=1&maxBufferLength=4{query}"
+        "#token=t"
+    )
+    await until(page, "nearcast.stats().position_s > 1")
+    return page
+
+
+async def ended(page: Page, rate: float = 1.0) -> dict[str, Any]:
+    """Plays to the end, at `rate` times the speed; the stats there."""
+    await page.evaluate("(rate) => { document.getElementById('video').playbackRate = rate }", rate)
+    await until(page, "nearcast.events.some((event) => event.type === 'ended')")
+    stats: dict[str, Any] = await page.evaluate("nearcast.stats()")
+    assert stats["position_s"] == pytest.approx(FILM_S, abs=0.1)
+    return stats
+
+
+async def events(page: Page, kind: str) -> list[dict[str, Any]]:
+    """The page's events of a type."""
+    found: list[dict[str, Any]] = await page.evaluate(
+        "(type) => nearcast.events.filter((event) => event.type === type)", kind
+    )
+    return found
+
+
+async def test_signs_in_finds_the_film_and_plays_it_to_the_end(
+    package: Path, tmp_path: Path
+) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await browser.open(f"{standin.url}/player.html?title={TITLE_ID}&muted=1&autoplay=1")
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await page.get_by_label("Name").fill(NAME)
+        await page.get_by_label("Password").fill("wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("password is wrong")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.wait_for_url("**/player.html?**")  # it comes back to where it was asked
+        await page.get_by_role("link", name="Nearcast").click()
+
+        assert await page.get_by_role("link", name="Not yet encoded").count() == 0
+        card = page.get_by_role("link", name="Test picture")
+        await expect(card).to_contain_text("0:12 · 360p")
+        await card.click()
+
+        await until(page, "globalThis.nearcast?.stats().appliance_id === 'north-1'")
+        await expect(page.locator("#stat-appliance")).to_have_text("north-1")
+        await expect(page.locator("#stat-place")).to_have_text("north · north")
+        await expect(page.locator("#stat-quality")).to_have_text(re.compile(r"\d+p · \d+ kb/s"))
+        serving = page.locator("#pathways > li[aria-current]")
+        await expect(serving).to_contain_text("same region")
+        stats = await ended(page, rate=4)
+        assert (stats["failovers"], stats["height"]) == (0, 360)
+        assert browser.complaints == []
+
+
+async def test_killed_appliance_costs_no_stall(package: Path, tmp_path: Path) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await play(browser, standin)
+        await standin.appliances["north-1"].kill()
+        stats = await ended(page, rate=2)
+        assert (stats["appliance_id"], stats["failovers"]) == ("south-1", 1)
+        assert stats["longest_stall_s"] < MAX_STALL_S, await page.evaluate("nearcast.events")
+        await expect(page.locator("#stat-appliance")).to_have_text("south-1")
+        await expect(page.locator("[data-appliance=north-1] .badge")).to_have_text("Failed")
+        moved = (await events(page, "pathway"))[-1]
+        assert (moved["from"], moved["why"]) == ("north-1", "failure")
+        assert standin.sessions == 1
+
+
+async def test_body_that_stops_half_way_moves_on_before_the_buffer_is_empty(
+    package: Path, tmp_path: Path
+) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await play(browser, standin)
+        buffered = await page.evaluate("nearcast.stats().position_s + nearcast.stats().buffer_s")
+        (package / "hang").write_text("127.0.1.1")
+        await until(page, f"nearcast.stats().position_s > {buffered + 0.2}")
+        stats = await page.evaluate("nearcast.stats()")
+        assert (stats["appliance_id"], stats["failovers"]) == ("south-1", 1)
+        assert stats["longest_stall_s"] < MAX_STALL_S, await page.evaluate("nearcast.events")
+
+
+async def test_another_region_goes_on_at_the_same_position(package: Path, tmp_path: Path) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await play(browser, standin, "&region=south")
+        assert "token" not in page.url
+        await expect(page.locator("#stat-appliance")).to_have_text("south-1")
+        before = await page.evaluate("nearcast.stats().position_s")
+        await page.get_by_label("Watch from").select_option("north")
+        await until(page, "nearcast.stats().appliance_id === 'north-1'")
+        await until(page, f"nearcast.stats().position_s > {before}")
+        assert (await page.evaluate("nearcast.stats().position_s")) < before + 3
+        assert "region=north" in page.url
+        assert standin.ended == ["ses_1"]
+        assert (await page.evaluate("nearcast.stats()"))["failovers"] == 0
+
+
+async def test_expired_token_gets_a_new_session(package: Path, tmp_path: Path) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await play(browser, standin)
+        standin.expire_tokens()
+        await until(page, "nearcast.session.session_id === 'ses_2'")
+        await until(page, "nearcast.stats().position_s > 3 && nearcast.stats().appliance_id")
+        opened, renewed = await events(page, "session")
+        assert (opened["why"], renewed["why"]) == ("opened", "token_expired")
+        resumed = next(e for e in await events(page, "playing") if e["t_ms"] > renewed["t_ms"])
+        assert resumed["position_s"] > 1
+        assert (await page.evaluate("nearcast.stats()"))["longest_stall_s"] < 1.0
+        assert standin.sessions == 2
+
+
+async def test_nothing_delivers(package: Path, tmp_path: Path) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        for appliance in standin.appliances.values():
+            await appliance.kill()
+        page = await browser.open(f"{standin.url}/player.html?title={TITLE_ID}#token=t")
+        alert = page.get_by_role("alert")
+        await expect(alert).to_contain_text("No appliance delivers this film", timeout=20_000)
+        await expect(alert.get_by_role("button", name="Try again")).to_be_visible()
+        assert standin.sessions == 5  # one, and four more: no loop
+
+
+METER = """async () => {
+  const { StallMeter } = await import("/stalls.js");
+  const meter = new StallMeter();
+  const film = [ // ms, position, idle
+    [0, 0, true], [100, 0, false], [600, 0, false],     // starting: not a stall
+    [700, 0.1, false], [800, 0.2, false],
+    [1000, 0.2, false], [1100, 0.2, false], [1300, 0.3, false], // frozen from 800 to 1300
+    [1400, 0.3, true], [9000, 5, true],                 // paused, and moved by hand
+    [9100, 5, false], [9900, 5.1, false], [10000, 5.1, false],
+  ];
+  for (const [now, position, idle] of film) meter.look(now, position, idle);
+  meter.waiting(10050);
+  return { stalls: meter.stalls, now: meter.summary(10250) };
+}"""
+
+
+async def test_stall_meter_counts_what_a_viewer_sees(package: Path, tmp_path: Path) -> None:
+    async with run_standin(package, HLSJS) as standin, open_browser(tmp_path) as browser:
+        page = await browser.open(standin.url)
+        seen = await page.evaluate(METER)
+        assert seen["stalls"] == [{"t_ms": 800, "seconds": 0.5}]
+        assert seen["now"] == {"stalls": 2, "stalled_s": 0.7, "longest_stall_s": 0.5}
