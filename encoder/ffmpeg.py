@@ -1,7 +1,7 @@
 """What ffmpeg is told, and what it says. Pure: argv out, lines and messages in.
 
-One process decodes once and encodes every rung and sound track: on a small machine that fills
-all cores (docs: measured against a process for each rung, which decodes as often and is slower).
+One process decodes once and encodes every rung and sound track: that fills all cores of a small
+machine, where a process for each rung would decode as often as there are rungs.
 """
 
 from collections.abc import Sequence

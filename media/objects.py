@@ -4,16 +4,20 @@ Both keep the same promises, and one contract suite holds them to it:
 
 - an object appears whole or not at all, and a create-only put never replaces one;
 - a key is a relative path of plain elements, so no key leaves the store;
-- a missing object is FileNotFoundError, a store that does not answer is StoreUnavailable;
+- a missing object is FileNotFoundError; a store that does not answer is StoreUnavailable, and
+  one without room StoreFull;
 - a multipart upload becomes an object only when it is completed.
 """
 
 import asyncio
+import errno
 import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -30,6 +34,10 @@ ProgressFn = Callable[[int], None]  # bytes done so far
 
 class StoreUnavailable(Exception):
     """The store did not answer, or answered that it cannot."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +168,9 @@ class FileStore:
         await asyncio.to_thread(self._put, key, copy, create_only)
 
     async def get_bytes(self, key: str, *, max_bytes: int) -> bytes:
-        async with aiofiles.open(self._path(key), "rb") as file:
-            data = await file.read(max_bytes + 1)
+        with _store_errors():
+            async with aiofiles.open(self._path(key), "rb") as file:
+                data = await file.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise ValueError(f"{key} is larger than {max_bytes} bytes")
         return data
@@ -170,15 +179,16 @@ class FileStore:
         self, key: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         left = length
-        async with aiofiles.open(self._path(key), "rb") as file:
-            await file.seek(start)
-            while left is None or left > 0:
-                piece = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
-                if not piece:
-                    return
-                if left is not None:
-                    left -= len(piece)
-                yield piece
+        with _store_errors():
+            async with aiofiles.open(self._path(key), "rb") as file:
+                await file.seek(start)
+                while left is None or left > 0:
+                    piece = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+                    if not piece:
+                        return
+                    if left is not None:
+                        left -= len(piece)
+                    yield piece
 
     async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
         done = 0
@@ -191,9 +201,11 @@ class FileStore:
 
     async def stat(self, key: str) -> ObjectInfo:
         path = self._path(key)
-        if not path.is_file():
+        with _store_errors():
+            status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(key)
-        return ObjectInfo(key, path.stat().st_size)
+        return ObjectInfo(key, status.st_size)
 
     async def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         for info in await asyncio.to_thread(self._list, prefix):
@@ -201,7 +213,8 @@ class FileStore:
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
-        path.unlink(missing_ok=True)
+        with _store_errors():
+            path.unlink(missing_ok=True)
         for folder in path.parents:  # empty folders are not objects: they go too
             if folder == self.root:
                 break
@@ -213,7 +226,7 @@ class FileStore:
     async def start_upload(self, key: str) -> str:
         check_key(key)
         upload_id = secrets.token_hex(16)
-        self._parts(upload_id).mkdir(parents=True)
+        _make_folder(self._parts(upload_id))
         return upload_id
 
     async def part_url(self, key: str, upload_id: str, number: int, ttl_s: int) -> str | None:
@@ -226,11 +239,12 @@ class FileStore:
         etag = secrets.token_hex(8)
         temporary = folder / f"{number}.{etag}.tmp"
         try:
-            async with aiofiles.open(temporary, "wb") as file:
-                await file.write(data)
-            for earlier in folder.glob(f"{number}.*.part"):
-                earlier.unlink()
-            temporary.replace(folder / f"{number}.{etag}.part")
+            with _store_errors():
+                async with aiofiles.open(temporary, "wb") as file:
+                    await file.write(data)
+                for earlier in folder.glob(f"{number}.*.part"):
+                    earlier.unlink()
+                temporary.replace(folder / f"{number}.{etag}.part")
         finally:
             temporary.unlink(missing_ok=True)
         return etag
@@ -270,19 +284,20 @@ class FileStore:
         path = self._path(key)
         if create_only and path.exists():
             raise FileExistsError(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-        try:
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            if create_only:
-                os.link(temporary, path)  # fails where a rename would replace
-            else:
-                temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _make_folder(path.parent)
+        with _store_errors():
+            try:
+                with temporary.open("xb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if create_only:
+                    os.link(temporary, path)  # fails where a rename would replace
+                else:
+                    temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _list(self, prefix: str) -> list[ObjectInfo]:
         folder = self.root / prefix.rpartition("/")[0]
@@ -295,3 +310,24 @@ class FileStore:
             if not hidden and path.is_file() and relative.as_posix().startswith(prefix):
                 found.append(ObjectInfo(relative.as_posix(), path.stat().st_size))
         return sorted(found, key=lambda info: info.key)
+
+
+def _make_folder(folder: Path) -> None:
+    with _store_errors():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # a file stands where a folder has to be
+            raise StoreUnavailable(f"the store has a file at {folder}") from error
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """What the disk says, in the words of a store."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreFull("the store's disk is full") from error
+        raise StoreUnavailable(f"the store does not answer: {error.strerror}") from error

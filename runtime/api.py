@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from media.objects import StoreUnavailable
+from media.objects import StoreFull, StoreUnavailable
 from runtime.errors import CODES, Problem, ProblemDetails
 from runtime.log import logger
 
@@ -218,6 +218,8 @@ async def _problems(
             response = await handler(request)
         except Problem as problem:
             return problem_response(problem, request_id)
+        except StoreFull:
+            return problem_response(Problem("disk_full", "The store's disk is full."), request_id)
         except StoreUnavailable as error:
             return problem_response(Problem("store_unavailable", str(error)), request_id)
         except web.HTTPException as error:

@@ -107,13 +107,14 @@ def make_clip(path: Path, *, frames: int = FRAMES, size: str = "640x360") -> Pat
 
 
 def processes_of(data: Path) -> list[str]:
-    """Command lines of all processes that work on this data folder."""
+    """Command lines of all processes that name this data folder, or stand in it."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             argv = (folder / "cmdline").read_text().replace("\0", " ")
+            stands = (folder / "cwd").readlink()
         except OSError:
             continue
-        if str(data) in argv:
+        if str(data) in argv or stands.is_relative_to(data):
             found.append(argv)
     return found

@@ -1,5 +1,6 @@
 """One contract for every store: files, moto (a quick S3) and Swift (a real one)."""
 
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,7 +10,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from media.ids import new_id
-from media.objects import DonePart, FileStore, ObjectStore, StoreUnavailable, check_key, open_store
+from media.objects import (
+    DonePart,
+    FileStore,
+    ObjectStore,
+    StoreFull,
+    StoreUnavailable,
+    check_key,
+    open_store,
+)
 from media.s3 import S3Store
 from tests.swift import S3Server, running_swift
 
@@ -179,3 +188,24 @@ async def _put_part(store: ObjectStore, key: str, upload: str, number: int, data
     async with aiohttp.ClientSession() as session, session.put(url, data=data) as answer:
         answer.raise_for_status()
         return answer.headers["ETag"]
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = FileStore(tmp_path / "store")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreFull):
+        await store.put_bytes("a/b", b"data")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_a_store_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    store = FileStore(tmp_path / "store")
+    for attempt in (store.stat("a"), store.put_bytes("a", b"x"), store.start_upload("a")):
+        with pytest.raises(StoreUnavailable):
+            await attempt
