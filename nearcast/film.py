@@ -27,33 +27,33 @@ SCENES = (
     (f"gradients=s={_SIZE}:r={RATE}:speed=0.02:n=4:seed=3", "soft slopes, prone to banding"),
     (f"sierpinski=s={_SIZE}:r={RATE}:seed=5", "fine lines that travel"),
 )
-DURATION_S = SCENE_S * len(SCENES)
 
 
-def film_argv(path: Path) -> list[str]:
-    """The ffmpeg command that makes the film."""
+def film_argv(path: Path, scene_s: int = SCENE_S) -> list[str]:
+    """The ffmpeg command that makes the film, each scene of `scene_s` seconds."""
+    duration_s = scene_s * len(SCENES)
     argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-v", "error", "-y"]
     for generator, _ in SCENES:
-        argv += ["-f", "lavfi", "-t", str(SCENE_S), "-i", generator]
-    argv += ["-f", "lavfi", "-t", str(DURATION_S), "-i", f"testsrc2=s=320x180:r={RATE}"]
-    tones = f"aevalsrc='0.2*sin(2*PI*(220+40*floor(t/{SCENE_S}))*t)*exp(-3*mod(t,1))':s=48000"
-    argv += ["-f", "lavfi", "-t", str(DURATION_S), "-i", tones]
+        argv += ["-f", "lavfi", "-t", str(scene_s), "-i", generator]
+    argv += ["-f", "lavfi", "-t", str(duration_s), "-i", f"testsrc2=s=320x180:r={RATE}"]
+    tones = f"aevalsrc='0.2*sin(2*PI*(220+40*floor(t/{scene_s}))*t)*exp(-3*mod(t,1))':s=48000"
+    argv += ["-f", "lavfi", "-t", str(duration_s), "-i", tones]
     count = len(SCENES)
     graph = [f"[{n}:v]format=yuv420p,setsar=1,settb=1/{RATE}[s{n}]" for n in range(count)]
     graph.append("".join(f"[s{n}]" for n in range(count)) + f"concat=n={count}[scenes]")
     graph.append(f"[{count}:v]crop=100:36:2:2,scale=400:-2:flags=neighbor[code]")
     graph.append("[scenes][code]overlay=40:540[film]")
     argv += ["-filter_complex", ";".join(graph), "-map", "[film]", "-map", f"{count + 1}:a"]
-    argv += ["-frames:v", str(DURATION_S * RATE), "-c:v", "libx264", "-preset", "ultrafast"]
+    argv += ["-frames:v", str(duration_s * RATE), "-c:v", "libx264", "-preset", "ultrafast"]
     argv += ["-crf", "18", "-c:a", "aac", "-ac", "2", "-b:a", "160k", "-shortest", str(path)]
     return argv
 
 
-async def make_film(path: Path) -> None:
+async def make_film(path: Path, scene_s: int = SCENE_S) -> None:
     """The film is at `path`; about 10 s of work on two cores."""
     temporary = path.with_suffix(".part.mp4")
     try:
-        await run_child(film_argv(temporary), limits=Limits(timeout_s=600))
+        await run_child(film_argv(temporary, scene_s), limits=Limits(timeout_s=600))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,129 @@
+"""Runs the acceptance of the whole path and writes docs/acceptance.md: `make accept`.
+
+Each row is one promise, the figure seen, and the command that shows it again. The page is
+written by this program alone.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "acceptance.md"
+CLIP = (
+    Path(os.environ.get("NEARCAST_CLIPS", ROOT.parent / "shared" / "clips")) / "bbb_720p_30s.webm"
+)
+PUBLISH_S = 180
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise and how it went; `ok` None when this machine lacks a part."""
+
+    promise: str
+    seen: str
+    ok: bool | None
+    command: str
+
+
+def main() -> int:
+    """Runs everything; 0 when every promise that could be tried is kept."""
+    rows = [_demo(None), _demo(CLIP) if CLIP.exists() else _without_clip()]
+    rows += [
+        _tests(
+            "in Chromium the film plays to its end through hls.js, and goes on after a SIGKILL",
+            "tests/stories/test_browser.py",
+        ),
+        _tests(
+            "ffmpeg decodes the HLS and DASH session manifests, every frame of every rendition",
+            "tests/stories/test_play.py",
+        ),
+        _tests(
+            "every bad input has a sentence and leaves nothing", "tests/stories/test_bad_input.py"
+        ),
+        _tests(
+            "Ctrl-C and SIGTERM leave no process and no half-written object",
+            "tests/stories/test_bad_input.py",
+            "-k",
+            "ending_up",
+        ),
+        _tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance"),
+        _tests("the whole suite passes", "tests"),
+    ]
+    PAGE.write_text(_page(rows))
+    print(PAGE.read_text())
+    return 0 if all(row.ok is not False for row in rows) else 1
+
+
+def _demo(film: Path | None) -> Row:
+    argv = ["nearcast", "demo", "--once", "--json"] + ([f"--film={film}"] if film else [])
+    done = subprocess.run(
+        [sys.executable, "-m", *argv], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    name = film.name if film else "the generated film of 60 s"
+    command = " ".join(argv[:4] + ([f"--film {film.name}"] if film else []))
+    promise = f"`ok`, no decode error, published and filled within {PUBLISH_S} s: {name}"
+    try:
+        result = json.loads(done.stdout)
+        errors = sum(region["decode_errors"] for region in result["regions"])
+        kept = result["ok"] and errors == 0 and result["filled_s"] <= PUBLISH_S
+        seen = (
+            f"ok {result['ok']}, {errors} decode errors in {len(result['regions'])} regions, "
+            f"published {result['published_s']} s, filled {result['filled_s']} s, "
+            f"first segment {result['first_segment_ms']} ms, failover {result['failover_ms']} ms"
+        )
+    except (ValueError, KeyError):
+        kept, seen = False, (done.stdout + done.stderr)[-200:]
+    return Row(promise, seen, kept, command)
+
+
+def _without_clip() -> Row:
+    return Row("the same on a real clip", "the clip is not on this machine", None, "")
+
+
+def _tests(promise: str, *arguments: str) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}"],
+            cwd=ROOT,
+            check=False,
+            stdout=subprocess.DEVNULL,
+        )
+        took = time.monotonic() - began
+        suite = ET.parse(report).getroot().find("testsuite")
+    assert suite is not None
+    total, failed, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
+    failed += int(suite.get("errors", 0))
+    figures = [f"{p.get('name')} {p.get('value')}" for p in suite.iter("property") if p.get("name")]
+    seen = ", ".join([f"{total - failed - skipped} of {total} passed in {took:.0f} s", *figures])
+    kept = None if total == skipped else failed == 0 and total > 0
+    return Row(promise, seen, kept, f"pytest {' '.join(arguments)}")
+
+
+def _page(rows: list[Row]) -> str:
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        "# Acceptance",
+        "",
+        f"Written by `make accept` on {platform.system()} {platform.machine()}, {cores} cores, "
+        f"Python {platform.python_version()}.",
+        "",
+        "| | promise | seen | shown by |",
+        "|---|---|---|---|",
+    ]
+    marks = {True: "✓", False: "✗", None: "–"}
+    lines += [f"| {marks[row.ok]} | {row.promise} | {row.seen} | `{row.command}` |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
