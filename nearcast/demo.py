@@ -113,27 +113,28 @@ async def _title_of(cluster: Cluster, film: Path) -> Title:
 
 
 async def _filled(cluster: Cluster, title: Title) -> None:
-    """Every appliance holds the title's package whole."""
-    states = [Client(daemon.urls["admin"]) for daemon in cluster.appliances.values()]
+    """Every appliance holds the title's package whole, and steering knows."""
     try:
-        async with asyncio.timeout(_FILLED_S):
-            for state in states:
-                # An appliance tells its state only when asked.
-                while title.package_id not in await _complete(state):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
+        async with asyncio.timeout(_FILLED_S), signed_in(cluster.data) as api:
+            for appliance_id, daemon in cluster.appliances.items():
+                async with Client(daemon.urls["admin"]) as admin:
+                    while not await _holds(admin, api, appliance_id, title):  # noqa: ASYNC110
+                        await asyncio.sleep(0.2)
     except TimeoutError:
         raise Problem("unavailable", "The appliances were not filled in time.") from None
-    finally:
-        for state in states:
-            await state.close()
 
 
 class _Complete(BaseModel):
     complete_packages: tuple[str, ...]
 
 
-async def _complete(admin: Client) -> tuple[str, ...]:
-    return (await admin.call("GET", "/v1/state", _Complete)).complete_packages
+async def _holds(admin: Client, api: Client, appliance_id: str, title: Title) -> bool:
+    complete = (await admin.call("GET", "/v1/state", _Complete)).complete_packages
+    if title.package_id not in complete:
+        return False
+    roster = await api.call("GET", "/v1/fleet", Roster)
+    told = {e.report.appliance_id: e.packages_held for e in roster.appliances}
+    return told.get(appliance_id, 0) >= len(complete)
 
 
 async def _regions(api: Client) -> list[str]:
