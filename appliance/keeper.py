@@ -214,7 +214,13 @@ class Keeper:
         url, own = self.settings.steering_url.rstrip("/"), self.appliance_id
         link = SteeringLink(url, own, session, self._authorize)
         service.spawn(
-            "reports", link.report(self.report, self.ledger, self.settings.report_interval_s)
+            "reports",
+            link.report(
+                self.report,
+                lambda: self.health().state,
+                self.ledger,
+                self.settings.report_interval_s,
+            ),
         )
         service.spawn(
             "notices",

@@ -8,12 +8,13 @@ from pathlib import Path
 import aiohttp
 
 from appliance.holdings import Ledger
-from media.fleet import Holdings, Notices, Report, ReportAnswer
+from media.fleet import HealthState, Holdings, Notices, Report, ReportAnswer
 from runtime.durable import write_durably
 from runtime.log import logger
 
 _LONG_POLL_S = 40.0
 _RETRY_S = 1.0
+_LOOK_S = 0.25
 _PUT = aiohttp.ClientTimeout(total=5.0)
 _GAP = 409  # steering missed a delta
 
@@ -35,8 +36,14 @@ class SteeringLink:
         self._authorize = authorize
         self._away_since: float | None = None
 
-    async def report(self, build: Callable[[], Report], ledger: Ledger, interval_s: float) -> None:
-        """Reports for ever, and sends holdings when they have changed."""
+    async def report(
+        self,
+        build: Callable[[], Report],
+        state: Callable[[], HealthState],
+        ledger: Ledger,
+        interval_s: float,
+    ) -> None:
+        """Reports for ever, at once when the state changes, and sends holdings when they have."""
         while True:
             began = time.monotonic()
             try:
@@ -48,7 +55,10 @@ class SteeringLink:
                 if self._away_since is None:
                     self._away_since = began
                     logger().warning("steering_away", why=str(error) or "time-out")
-            await asyncio.sleep(max(0.0, interval_s - (time.monotonic() - began)))
+            told = state()
+            # The board, in which the state is seen, rings no bell.
+            while time.monotonic() - began < interval_s and state() == told:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
 
     async def _tell_holdings(self, ledger: Ledger) -> None:
         message: Holdings | None = ledger.due()

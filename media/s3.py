@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -75,14 +76,14 @@ class S3Store:
         create_only: bool = False,
         progress: ProgressFn | None = None,
     ) -> None:
-        if create_only:
-            try:
-                await self.stat(key)
-            except FileNotFoundError:
-                pass
-            else:
-                raise FileExistsError(key)
-        counted = _counter(progress)
+        if create_only and path.stat().st_size < PART_BYTES:
+            # One put can carry the condition; the transfer of boto3 cannot.
+            await self.put_bytes(key, await asyncio.to_thread(path.read_bytes), create_only=True)
+            if progress:
+                progress(path.stat().st_size)
+            return
+        if create_only and await self._exists(key):
+            raise FileExistsError(key)
         await self._run(
             key,
             lambda: self._client.upload_file(
@@ -90,10 +91,7 @@ class S3Store:
                 self._bucket,
                 self._key(key),
                 Config=self._transfer,
-                Callback=counted,
-                ExtraArgs={"IfNoneMatch": "*"}
-                if create_only and path.stat().st_size < PART_BYTES
-                else None,
+                Callback=_counter(progress),
             ),
         )
 
@@ -217,6 +215,13 @@ class S3Store:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
+    async def _exists(self, key: str) -> bool:
+        try:
+            await self.stat(key)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)
 
@@ -234,7 +239,7 @@ class S3Store:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)
         except ClientError as error:
             raise _in_our_words(error, key) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise StoreUnavailable(f"the store does not answer: {error}") from error
 
 

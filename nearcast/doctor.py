@@ -118,6 +118,5 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _program("ffplay", "ffmpeg", "nearcast play --player ffplay"),
     _program("chromium", "chromium", "browser tests"),
     _program("redis-server", "redis-server", "tests of shared state"),
-    _program("nginx", "nginx-light", "benchmarks"),
-    _program("wrk", "wrk", "benchmarks"),
+    _program("initdb", "postgresql", "tests of the composed topology"),
 )

@@ -82,6 +82,13 @@ async def test_create_only_never_replaces(store: ObjectStore, tmp_path: Path) ->
     with pytest.raises(FileExistsError):
         await store.put_file("a/inventory.json", tmp_path / "third", create_only=True)
     assert await store.get_bytes("a/inventory.json", max_bytes=99) == b"first"
+    await store.put_file("a/1.m4s", tmp_path / "third", create_only=True)
+    assert await store.get_bytes("a/1.m4s", max_bytes=99) == b"third"
+    (tmp_path / "large").write_bytes(bytes(17 * MIB))
+    await store.put_file("a/2.m4s", tmp_path / "large", create_only=True)
+    assert (await store.stat("a/2.m4s")).bytes == 17 * MIB
+    with pytest.raises(FileExistsError):
+        await store.put_file("a/2.m4s", tmp_path / "large", create_only=True)
 
 
 async def test_files_go_in_and_out_with_progress(store: ObjectStore, tmp_path: Path) -> None:
