@@ -6,10 +6,12 @@ documented is what is checked. Handlers get a `Call` and return a model, or a re
 own; they raise `Problem`.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -100,8 +102,7 @@ async def nobody(request: web.Request) -> Caller | None:
 def make_app(routes: Sequence[Route], authenticate: Authenticate = nobody) -> web.Application:
     """The application that serves the table. `authenticate` returns None for the anonymous and
     raises Problem for credentials that are wrong."""
-    largest = max((route.max_body_bytes for route in routes), default=MAX_BODY_BYTES)
-    app = web.Application(middlewares=[_problems], client_max_size=largest)
+    app = web.Application(middlewares=[_problems])
     for route in routes:
         app.router.add_route(route.method, route.path, _endpoint(route, authenticate))
     return app
@@ -122,6 +123,11 @@ def problem_response(problem: Problem, request_id: str = "") -> web.Response:
         content_type="application/problem+json",
         headers=headers,
     )
+
+
+def has_tag(request: web.Request, tag: str) -> bool:
+    """Whether `If-None-Match` names the tag (RFC 9110, 13.1.2): the caller has this answer."""
+    return any(known.value in (tag, "*") for known in request.if_none_match or ())
 
 
 def model_response(model: BaseModel | None, status: int = 200) -> web.Response:
@@ -177,15 +183,20 @@ async def _authorize(
 async def _body(route: Route, request: web.Request) -> BaseModel | None:
     if route.body is None:
         return None
-    if (request.content_length or 0) > route.max_body_bytes:
-        raise Problem("body_too_large", f"At most {route.max_body_bytes} bytes are taken here.")
-    raw = await request.read()
-    if len(raw) > route.max_body_bytes:
-        raise Problem("body_too_large", f"At most {route.max_body_bytes} bytes are taken here.")
     try:
-        return route.body.model_validate_json(raw)
+        return route.body.model_validate_json(await _read(request, route.max_body_bytes))
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+async def _read(request: web.Request, most: int) -> bytes:
+    """The whole body, of which no more than `most` bytes are ever held."""
+    if (request.content_length or 0) <= most:
+        try:
+            await request.content.readexactly(most + 1)
+        except asyncio.IncompleteReadError as all_of_it:
+            return all_of_it.partial
+    raise Problem("body_too_large", f"At most {most} bytes are taken here.")
 
 
 def _query(route: Route, request: web.Request) -> BaseModel | None:
@@ -227,7 +238,10 @@ async def _problems(
         except ConnectionError:
             raise  # the client left
         except Exception:
-            logger().exception("request_failed", method=request.method, path=request.path)
+            # The pattern, not the path: some addresses carry their authority in it.
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else ""
+            logger().exception("request_failed", method=request.method, route=route)
             return problem_response(Problem("internal"), request_id)
     if not response.prepared:
         response.headers.setdefault(REQUEST_ID, request_id)
@@ -238,6 +252,20 @@ async def _problems(
 def _from_http(error: web.HTTPException) -> Problem:
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
     return Problem(codes.get(error.status, "bad_request" if error.status < 500 else "internal"))
+
+
+def described(routes: Sequence[Route], title: str, version: str) -> list[Route]:
+    """The table with one route more, `/openapi.json`, which describes the others."""
+
+    @cache  # made when it is first asked for: it takes longer than all the rest of a start
+    def document() -> dict[str, Any]:
+        return openapi(routes, title, version)
+
+    async def give(call: Call) -> web.Response:
+        return web.json_response(document())
+
+    here = Route("GET", "/openapi.json", give, "This document", media_type="application/json")
+    return [*routes, here]
 
 
 def openapi(routes: Sequence[Route], title: str, version: str) -> dict[str, Any]:

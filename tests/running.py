@@ -1,11 +1,13 @@
 """A cluster as people run it: `nearcast up` as a process, on free ports, and the command line."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,27 +53,52 @@ class Running:
 
     def pid_of(self, instance: str) -> int:
         """The service's own process."""
+        for pid, argv in self._processes(instance).items():
+            if not any(word.startswith("--part=") for word in argv):
+                return pid
+        raise AssertionError(f"{instance} does not run")
+
+    @contextmanager
+    def killed(self, instance: str) -> Iterator[None]:
+        """SIGKILL for every process of a service, which is dead until the block ends: `nearcast
+        up`, which would start it again, is stopped meanwhile, and then does so."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            for pid in self._processes(instance):
+                with suppress(ProcessLookupError):  # its parent's death has ended it
+                    os.kill(pid, signal.SIGKILL)
+            while self._processes(instance):
+                time.sleep(0.001)
+            yield
+            assert not self._processes(instance), f"{instance} lives again"
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def _processes(self, instance: str) -> dict[int, list[str]]:
+        """The service's processes and their command lines. The dead have none."""
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 argv = (folder / "cmdline").read_text().split("\0")
             except OSError:
                 continue
-            mine = f"--data={self.data}" in argv and f"--instance={instance}" in argv
-            if mine and not any(word.startswith("--part=") for word in argv):
-                return int(folder.name)
-        raise AssertionError(f"{instance} does not run")
+            if f"--data={self.data}" in argv and f"--instance={instance}" in argv:
+                found[int(folder.name)] = argv
+        return found
 
 
 @contextmanager
-def running_cluster(folder: Path, appliances: int = 4) -> Iterator[Running]:
-    """`nearcast up`, ready; ended by SIGTERM."""
+def running_cluster(
+    folder: Path, appliances: int = 4, *, through: Sequence[str] = ()
+) -> Iterator[Running]:
+    """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "test.toml"
     config.write_text(FREE_PORTS)
     data = folder / "data"
     process = subprocess.Popen(
         [
-            *NEARCAST, "up", "--json", f"--data={data}", f"--config={config}",
+            *through, *NEARCAST, "up", "--json", f"--data={data}", f"--config={config}",
             f"--appliances={appliances}",
         ],
         stdout=subprocess.PIPE,

@@ -1,5 +1,7 @@
 """The route table: validation, authorization, errors and the OpenAPI document from one place."""
 
+from collections.abc import AsyncIterator
+
 import jsonschema
 from aiohttp import web
 from openapi_spec_validator import validate
@@ -82,6 +84,21 @@ async def test_validation_and_authorization(aiohttp_client: AiohttpClient) -> No
     assert answer.status == 422
     answer = await client.post("/v1/toast", data=good, headers=cook | {"X-Request-Id": "a b"})
     assert answer.headers["X-Request-Id"] != "a b"
+
+
+async def test_a_body_of_no_announced_length_is_bounded(aiohttp_client: AiohttpClient) -> None:
+    client = await aiohttp_client(make_app(ROUTES, authenticate))
+    sent = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100 * 2**20:
+            sent += 2**16
+            yield b" " * 2**16
+
+    answer = await client.post("/v1/toast", data=pieces(), headers={"X-Role": "cook"})
+    assert (answer.status, (await answer.json())["code"]) == (413, "body_too_large")
+    assert sent < 32 * 2**20
 
 
 async def test_errors_become_problems(aiohttp_client: AiohttpClient) -> None:
