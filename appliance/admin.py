@@ -112,12 +112,11 @@ class _Admin:
             complete_packages=keeper.ledger.complete_packages(),
             fills_in_flight=len(keeper.fills),
             plan_version=keeper.plan.plan.version if keeper.plan.plan else "",
-            plan_missing_files=max(0, keeper.plan.missing_files),
+            plan_missing_files=keeper.plan.missing_files,
         )
 
     async def drain(self, call: Call) -> Ok:
-        draining = call.body(DrainRequest).draining
-        self._keeper.obey_notices(self._keeper.notices.model_copy(update={"draining": draining}))
+        self._keeper.drain(call.body(DrainRequest).draining)
         return Ok()
 
     async def purge(self, call: Call) -> Ok:

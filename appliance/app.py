@@ -4,13 +4,16 @@ The parent opens one SO_REUSEPORT socket per worker and holds it: a worker that 
 connection that the kernel has queued, its successor takes them.
 """
 
+import asyncio
+import fcntl
 import shutil
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from appliance.board import Board, Word
+from appliance.board import MAX_WORKERS, Board, Word
 from appliance.keeper import Keeper, private_socket
 from appliance.settings import ApplianceSettings
 from appliance.worker import Worker
@@ -20,6 +23,8 @@ from runtime.launch import Launch
 from runtime.service import Service, bind, url_of
 from runtime.settings import load
 from runtime.supervise import Daemon
+
+_KEEPER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,14 @@ async def parent(service: Service, launch: Launch) -> None:
     """Keeps one keeper and the workers alive until the service stops."""
     settings = settings_of(launch)
     place = Place.of(launch, settings)
+    lock = _lock(place.home)
     board = Board(place.home / "board")
-    for slot in range(64):
+    for slot in range(MAX_WORKERS):
         board.row(slot)[Word.ALIVE] = 0
-    first = bind(settings.listen, reuse_port=True)
-    listen = url_of(first).removeprefix("http://")
-    listeners = [first, *(bind(listen, reuse_port=True) for _ in range(settings.workers - 1))]
+    listeners = _listeners(settings.listen, settings.workers)
+    data_url = url_of(listeners[0])
     link = private_socket("keeper")
-    public_url = settings.public_url or url_of(first)
+    public_url = settings.public_url or data_url
     keeper = Daemon("keeper", [*_argv(launch, "keeper", link), f"--public-url={public_url}"])
     workers = [_worker(launch, slot, s, link, board) for slot, s in enumerate(listeners)]
     try:
@@ -71,14 +76,15 @@ async def parent(service: Service, launch: Launch) -> None:
         for worker in workers:
             await worker.start()
             await worker.keep()
-        service.ready(data=url_of(first), admin=admin, public=public_url)
+        service.ready(data=data_url, admin=admin, public=public_url)
         await service.stopping.wait()
     finally:
-        for daemon in (*workers, keeper):
-            await daemon.stop()
+        await asyncio.gather(*(daemon.stop() for daemon in workers))  # they drain side by side
+        await keeper.stop()
         for listener in listeners:
             listener.close()
         shutil.rmtree(link.parent, ignore_errors=True)
+        lock.close()
 
 
 async def keeper(service: Service, launch: Launch, link: Path, public_url: str) -> None:
@@ -110,7 +116,30 @@ async def worker(service: Service, launch: Launch, link: Path, slot: int, socket
         settings,
     )
     service.spawn("link", serving.link.run(service.ready))
+    # What is held is served without the keeper, too.
+    asyncio.get_running_loop().call_later(_KEEPER_S, service.ready)
     await serving.run(service.stopping)
+
+
+def _lock(home: Path) -> TextIO:
+    """Holds the appliance's folder while the file is open. Raises Problem `data_in_use`."""
+    lock = (home / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Problem("data_in_use", f"Another appliance uses {home}.") from None
+    return lock
+
+
+def _listeners(listen: str, count: int) -> list[socket.socket]:
+    """One listening socket for each worker, on one port. Raises Problem `port_in_use`: alone,
+    SO_REUSEPORT would share the port with another program of the same user, so it is tried
+    without first."""
+    bind(listen).close()
+    first = bind(listen, reuse_port=True)
+    again = url_of(first).removeprefix("http://")
+    return [first, *(bind(again, reuse_port=True) for _ in range(count - 1))]
 
 
 def _worker(launch: Launch, slot: int, listener: socket.socket, link: Path, board: Board) -> Daemon:

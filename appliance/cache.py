@@ -1,16 +1,18 @@
 """Bytes on disk, within a budget: where files land, and which of them leave.
 
     {folder}/{package_id}/{path}     a verified file, whole; its name says what it is
-    {folder}/.fill/{number}          a file on its way in
+    {folder}/.fill/{boot}-{number}   a file on its way in
 
 A file gets its place by a rename, after its bytes were synced, so what has a name is whole. Used
-bytes are those held, those reserved for files on their way in, and those unlinked while a worker
-may still hold them open: the sum never exceeds the budget.
+bytes are those held, those reserved for files on their way in, and those unlinked that a worker
+has not let go of; a file lands once they are within the budget. (An answer that is being sent
+keeps its file to its end, unlinked and uncounted.)
 """
 
 import asyncio
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 from appliance.board import Board
 from appliance.evict import Lru
 from runtime.errors import Problem
+from runtime.log import logger
 
 _LETTING_GO_S = 5.0  # a worker acknowledges within its tick, 0.25 s; then it is not coming
 
@@ -46,6 +49,8 @@ class Cache:
         self._index = Lru()
         self._landing_bytes = 0
         self._unlinked: list[tuple[int, int]] = []  # (epoch, bytes) not yet let go by all workers
+        # A worker that was asleep may hear an earlier keeper's last words: no name comes twice.
+        self._boot = secrets.token_hex(8)
         self._number = 0
 
     def open(self) -> None:
@@ -85,6 +90,21 @@ class Cache:
     def __len__(self) -> int:
         return len(self._index)
 
+    def holds(self, key: str, size: int | None) -> bool:
+        """The file is held, and stands on the disk with all its bytes. One that does not is
+        forgotten: someone has been at the folder, and it has to be brought again."""
+        if key not in self._index:
+            return False
+        try:
+            on_disk = self.path(key).stat().st_size
+        except OSError:
+            on_disk = -1
+        if on_disk == self._index.size(key) and size in (None, on_disk):
+            return True
+        logger().error("file_damaged", file=key, bytes=on_disk)
+        self.remove([key])
+        return False
+
     def path(self, key: str) -> Path:
         """Where a held file is."""
         return self.folder / key
@@ -99,16 +119,24 @@ class Cache:
 
     async def begin(self, key: str, size: int) -> Landing:
         """Room for the file, evicting others. Raises Problem `cache_full` or `disk_full`."""
-        await self._make_room(size)
-        self._landing_bytes += size
+        self.check_fits(size)
+        self._landing_bytes += size  # at once: fills that make room at the same time share none
         self._number += 1
-        path = self._fills / str(self._number)
+        path = self._fills / f"{self._boot}-{self._number}"
         try:
+            await self._make_room()
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except OSError as error:
+        except BaseException as error:
             self._landing_bytes -= size
-            raise self._failed(error) from error
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
         return Landing(key, size, path, descriptor)
+
+    def check_fits(self, size: int) -> None:
+        """Raises Problem `cache_full` if all eviction could not make room for so many bytes."""
+        if size > self.budget_bytes - self._index.pinned_bytes:
+            raise Problem("cache_full", f"{size} bytes cannot be cached here.")
 
     def write(self, landing: Landing, data: bytes, offset: int) -> None:
         """The bytes are in the landing file. Raises Problem `disk_full`."""
@@ -121,7 +149,7 @@ class Cache:
             view = view[written:]
             offset += written
 
-    async def commit(self, landing: Landing, *, pinned: bool) -> None:
+    async def commit(self, landing: Landing) -> None:
         """The file is held, and will still be after a power cut. Raises Problem `disk_full`."""
         path = self.path(landing.key)
         try:
@@ -134,7 +162,7 @@ class Cache:
         os.close(landing.descriptor)
         landing.descriptor = -1
         self._landing_bytes -= landing.size
-        self._index.insert(landing.key, landing.size, pinned=pinned)
+        self._index.insert(landing.key, landing.size)
         self.changed(landing.key, True)
 
     def abandon(self, landing: Landing) -> None:
@@ -152,22 +180,24 @@ class Cache:
         sizes = [self._index.remove(key) for key in held]
         return self._unlink(held, sum(sizes))
 
-    async def _make_room(self, size: int) -> None:
-        if size > self.budget_bytes - self._index.pinned_bytes:
-            raise Problem("cache_full", f"{size} bytes cannot be cached here.")
-        missing = self.used_bytes + size - self.budget_bytes
-        if missing <= 0:
+    async def _make_room(self) -> None:
+        """What is held and reserved is within the budget, and what had to leave for it has gone."""
+        over = self._index.used_bytes + self._landing_bytes - self.budget_bytes
+        if over > self._index.used_bytes - self._index.pinned_bytes:
+            raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
+        if over > 0:
+            before = self._index.used_bytes
+            victims = self._index.victims(over)
+            self.evictions += len(victims)
+            self._unlink(victims, before - self._index.used_bytes)
+        if self.used_bytes <= self.budget_bytes:
             return
-        before = self._index.used_bytes
-        victims = self._index.victims(missing)
-        self.evictions += len(victims)
-        epoch = self._unlink(victims, before - self._index.used_bytes)
         try:
-            await self._board.acknowledged(epoch, _LETTING_GO_S)
-        except TimeoutError:
-            pass  # a worker hangs: what it may hold open still counts
-        if self.used_bytes + size > self.budget_bytes:
-            raise Problem("cache_full", retry_after_s=2)
+            # Whoever reserves meanwhile waits for what leaves on their own account.
+            await self._board.acknowledged(self._board.epoch, _LETTING_GO_S)
+        except TimeoutError:  # a worker hangs, and what it may hold open still counts
+            if self.used_bytes > self.budget_bytes:
+                raise Problem("cache_full", retry_after_s=2) from None
 
     def _failed(self, error: OSError) -> Problem:
         self.disk_ok = False

@@ -9,23 +9,26 @@ import os
 import socket
 import struct
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from appliance import answers
 from appliance.board import Word
 from appliance.gate import FileWant, Learn, Preflight, Reject, Serve
-from appliance.http1 import MAX_PIPELINED, BadRequest, Request, RequestReader, head
+from appliance.http1 import BadRequest, Request, RequestReader, head
 from appliance.link import Arrival, OpenFile
 from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
 from media.token import PathClaims
+from runtime.log import logger
 
 if TYPE_CHECKING:
     from appliance.worker import Worker
 
-_RECV_BYTES = 64 * 1024
+_RECV_BYTES = (
+    16 * 1024
+)  # what a client sends ahead while it is answered; the rest waits in the kernel
 _SEND_BYTES = 1024 * 1024  # per turn of the loop, so that a fast reader does not starve the others
+_LINGER_S = 2.0
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST, and no client takes it for whole
 
 
@@ -39,10 +42,12 @@ class Connection:
         self._sock = sock
         self._number = sock.fileno()
         self._reader = RequestReader()
-        self._queue: deque[Request | BadRequest] = deque()
         self._closed = False
         self._reading = False
         self._writing = False
+        self._reading_ahead = False
+        self._half_closed = False  # the client sends no more, and still reads
+        self._lingering = False  # we send no more, and still read
         self._busy = False  # an answer is under way; what follows describes it
         self._request: Request | None = None
         self._claims: PathClaims | None = None
@@ -51,6 +56,7 @@ class Connection:
         self._arrival: Arrival | None = None
         self._watcher: Callable[[], None] | None = None
         self._offset = self._end = self._sent = 0
+        self._partial = False
         self._status = 0
         self._cache = "-"
         self._began = 0.0
@@ -64,21 +70,20 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
-        if not data:
             self.close()
             return
-        fresh = not self._reader.in_request
-        try:
-            self._queue.extend(self._reader.feed(data))
-        except BadRequest as refused:
-            self._queue.append(refused)
+        if self._lingering:
+            if not data:
+                self.close()
+        elif self._busy:  # pipelined: it waits its turn
+            self._half_closed = not data
+            self._reader.feed(data)
             self._read_no_more()
-        if len(self._queue) >= MAX_PIPELINED:
-            self._read_no_more()
-        if not self._busy:
-            if fresh and not self._queue:  # a head has begun: it has this long, and not longer
+        else:
+            if not self._reader.in_request:  # a head begins: it has this long, and not longer
                 self.deadline = self._worker.now + self._worker.settings.request_timeout_s
+            self._half_closed = not data
+            self._reader.feed(data)
             self._next()
 
     def _read_on(self) -> None:
@@ -94,24 +99,40 @@ class Connection:
     # Deciding.
 
     def _next(self) -> None:
-        """Answers queued requests, until one has to wait or the queue is empty."""
-        while self._queue and not self._busy and not self._closed:
-            item = self._queue.popleft()
-            self._busy = True
-            self._sent, self._cache, self._claims = 0, "-", None
-            self._began = time.monotonic()
-            self._worker.row[Word.REQUESTS] += 1
-            if isinstance(item, BadRequest):
-                self._request = None
-                self._refuse("bad_request", status=item.status)
-            else:
-                self._request = item
-                self._decide(item)
-        if not self._busy and not self._closed:
+        """Answers the next request, or waits until one has come whole."""
+        if self._busy or self._closed:
+            return
+        try:
+            request = self._reader.next()
+        except BadRequest as refused:
+            self._read_no_more()
+            self._start(None)
+            self._refuse("bad_request", status=refused.status)
+            return
+        if request is not None:
+            self._start(request)
+            self._decide(request)
+        elif self._half_closed:
+            self.close()
+        else:
             self._read_on()
 
+    def _start(self, request: Request | None) -> None:
+        """An answer is under way; None: to what is no request."""
+        self._busy = True
+        self._request = request
+        self._sent, self._cache, self._claims = 0, "-", None
+        self._began = time.monotonic()
+        self.deadline = self._worker.now + self._worker.settings.send_stall_s
+        self._worker.row[Word.REQUESTS] += 1
+
     def _decide(self, request: Request) -> None:
-        match self._worker.decide(request):
+        try:
+            decision = self._worker.decide(request)
+        except Exception:  # a fault of ours with one request must not leave its client waiting
+            logger().exception("request_broke")
+            decision = Reject("internal")
+        match decision:
             case Serve() as serve:
                 self._claims = serve.claims
                 self._serve(serve, request)
@@ -136,33 +157,31 @@ class Connection:
             self._answer(304, self._worker.fields(want, serve.claims, "hit"), None)
             return
         try:
-            span = None
-            if range_applies(request.headers.get(b"if-range"), etag):
+            span = None  # ranges are defined for GET alone (RFC 9110 14.2)
+            if request.method == b"GET" and range_applies(request.headers.get(b"if-range"), etag):
                 span = wanted_span(request.headers.get(b"range"), size)
         except NotSatisfiable:
             self._refuse("range_not_satisfiable", fields=b"Content-Range: bytes */%d\r\n" % size)
             return
+        self._partial = span is not None
         self._offset, self._end = span or (0, size)
         self._file = self._worker.open_file(want)
         self._cache = "hit" if self._file else "miss"
         if self._file is None and request.method == b"GET":
             self._ask(want, serve.only_if_held, request, self._on_landed)
             return
-        self._worker.row[Word.HITS] += 1
+        self._worker.row[Word.HITS] += self._file is not None
         self._begin(want, serve.claims, request)
 
     def _begin(self, want: FileWant, claims: PathClaims, request: Request) -> None:
         """Sends the head of the file's answer, and then its bytes."""
         size = want.max_bytes if want.size is None else want.size
         fields = self._worker.fields(want, claims, self._cache)
-        length = self._end - self._offset
-        status = 200
-        if length != size:
-            status = 206
+        if self._partial:
             fields += b"Content-Range: bytes %d-%d/%d\r\n" % (self._offset, self._end - 1, size)
         if request.method == b"HEAD":
             self._file = None
-        self._answer(status, fields, length)
+        self._answer(206 if self._partial else 200, fields, self._end - self._offset)
 
     # Waiting for the keeper.
 
@@ -183,39 +202,43 @@ class Connection:
         arrival = self._worker.link.need(want)
         self._arrival = arrival
         self._watcher = lambda: on_change(arrival, request)
-        arrival.watchers.append(self._watcher)
-        self.deadline = self._worker.now + self._worker.settings.send_stall_s * 3
+        arrival.watchers[self._watcher] = None
+        self._wait_for_keeper()
         self._watcher()
 
+    def _wait_for_keeper(self) -> None:
+        """Longer than for a client: the keeper tries one source after the other."""
+        self.deadline = self._worker.now + self._worker.settings.send_stall_s * 3
+
     def _leave_arrival(self) -> None:
-        if self._arrival is not None and self._watcher in self._arrival.watchers:
-            self._arrival.watchers.remove(self._watcher)
+        if self._arrival is not None and self._watcher is not None:
+            self._arrival.watchers.pop(self._watcher, None)
         self._arrival = self._watcher = None
 
     def _on_learnt(self, arrival: Arrival, request: Request) -> None:
         if arrival.failed is not None:
+            self.stop(arrival.failed, arrival.retry_s)
+        elif not arrival.held:
+            self._wait_for_keeper()
+        elif self._worker.learn_from_disk(arrival.want):
             self._leave_arrival()
-            self._refuse(arrival.failed, retry_s=arrival.retry_s)
-        elif arrival.held:
-            self._leave_arrival()
-            if self._worker.learn_from_disk(arrival.want):
-                self._decide(request)
-            else:
-                self._refuse("fill_failed")
+            self._decide(request)
+        else:
+            self.stop("fill_failed")
 
     def _on_landed(self, arrival: Arrival, request: Request) -> None:
         if arrival.failed is not None:
-            self._leave_arrival()
-            if self._status:
-                self.abort()  # a part has left: the client must not take it for the whole
-            else:
-                self._refuse(arrival.failed, retry_s=arrival.retry_s)
-        elif self._file is None and (arrival.held or arrival.releasable() > self._offset):
+            self.stop(arrival.failed, arrival.retry_s)
+            return
+        if self._writing or self._reading_ahead:
+            return  # what holds us up is not the keeper
+        self._wait_for_keeper()
+        if self._file is not None:
+            self._pump()
+        elif arrival.held or arrival.releasable() > self._offset:
             self._file = arrival.file
             assert self._claims is not None
             self._begin(arrival.want, self._claims, request)
-        elif self._file is not None and not self._writing:
-            self._pump()
 
     # Answering.
 
@@ -246,13 +269,15 @@ class Connection:
         budget = _SEND_BYTES
         try:
             while self._out:
-                more = socket.MSG_MORE if self._file is not None else 0
+                bytes_follow = self._file is not None and self._offset < self._end
+                more = socket.MSG_MORE if bytes_follow else 0
                 sent = self._sock.send(self._out, more)
                 self._out = self._out[sent:]
             while self._file is not None and self._offset < self._end:
                 limit = self._end if self._arrival is None else self._released()
                 if self._offset >= limit:
                     self._stop_writing()
+                    self._wait_for_keeper()
                     return
                 if budget <= 0:
                     self._write_later()
@@ -294,6 +319,7 @@ class Connection:
     def _read_ahead(self, file: OpenFile, count: int) -> None:
         """Has a thread bring pages in, then goes on sending."""
         self._stop_writing()
+        self._reading_ahead = True
         offset = self._offset
 
         def read() -> None:
@@ -301,6 +327,7 @@ class Connection:
             os.pread(file.descriptor, min(count, 256 * 1024), offset)
 
         def go_on(_: object) -> None:
+            self._reading_ahead = False
             if not self._closed:
                 self._pump()
 
@@ -311,15 +338,17 @@ class Connection:
         self._stop_writing()
         self._leave_arrival()
         self._record()
-        keep_alive = self._request is not None and self._request.keep_alive
         self._file, self._status, self._busy = None, 0, False
-        self.deadline = self._worker.now + self._worker.settings.idle_timeout_s
-        if not keep_alive:
+        if self._request is None:
+            self._linger()
+        elif not self._request.keep_alive:
             self.close()
-        elif self._queue:
+        elif self._reader.in_request:
+            self.deadline = self._worker.now + self._worker.settings.request_timeout_s
             self._worker.loop.call_soon(self._next)
         else:
-            self._read_on()
+            self.deadline = self._worker.now + self._worker.settings.idle_timeout_s
+            self._next()
 
     def _record(self) -> None:
         self._worker.row[Word.BYTES_OUT] += self._sent
@@ -328,6 +357,29 @@ class Connection:
         )
 
     # Ending.
+
+    def stop(self, code: str, retry_s: int | None = 1) -> None:
+        """The answer under way is given up: refused with this code while nothing of it has left,
+        else cut off. A connection without one is closed."""
+        self._leave_arrival()
+        if self._status:
+            self.abort()
+        elif self._busy:
+            self._refuse(code, retry_s=retry_s)
+        else:
+            self.close()
+
+    def _linger(self) -> None:
+        """Closes in stages: the client may still be sending what was refused, and a reset would
+        overtake the answer (RFC 9112 9.6)."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._lingering = True
+        self.deadline = self._worker.now + _LINGER_S
+        self._read_on()
 
     def abort(self) -> None:
         """The client sees a reset: nothing that was sent can pass for a whole answer."""
@@ -356,6 +408,11 @@ class Connection:
     def busy(self) -> bool:
         """An answer is under way."""
         return self._busy
+
+    @property
+    def reads_for(self) -> PathClaims | None:
+        """The claims of the answer under way."""
+        return self._claims if self._busy else None
 
 
 def _resident(descriptor: int, offset: int) -> bool:

@@ -11,6 +11,7 @@ class Lru:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._pinned: dict[str, int] = {}
         self.used_bytes = 0
+        self.pinned_bytes = 0  # of those: what cannot be evicted
 
     def __contains__(self, key: str) -> bool:
         return key in self._sizes or key in self._pinned
@@ -31,13 +32,14 @@ class Lru:
         self.remove(key)
         (self._pinned if pinned else self._sizes)[key] = size_bytes
         self.used_bytes += size_bytes
+        self.pinned_bytes += size_bytes if pinned else 0
 
     def remove(self, key: str) -> int:
         """The file is out. Returns its bytes, 0 if it was not in."""
-        size = self._pinned.pop(key, None)
-        if size is None:
-            size = self._sizes.pop(key, 0)
+        pinned = self._pinned.pop(key, 0)
+        size = pinned or self._sizes.pop(key, 0)
         self.used_bytes -= size
+        self.pinned_bytes -= pinned
         return size
 
     def touch(self, key: str) -> None:
@@ -60,8 +62,3 @@ class Lru:
             bytes_to_free -= size
             chosen.append(key)
         return chosen
-
-    @property
-    def pinned_bytes(self) -> int:
-        """Bytes that cannot be evicted."""
-        return sum(self._pinned.values())

@@ -1,14 +1,14 @@
 """Fills: one flight per file, however many wait; verified before it counts.
 
 Sources are asked in order. One that stalls or breaks is left, and the next goes on from the byte
-reached. A file that is whole but wrong is thrown away; when none of its bytes can have left
-(`gate.releasable`) the next source starts it again, else its waiters are reset.
+reached. Bytes that turn out wrong are thrown away; when none of them can have left
+(`gate.releasable`) the next source starts the file again, else its waiters are reset.
 """
 
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from appliance.cache import Cache, Landing
@@ -34,7 +34,7 @@ class Fill:
         self.landing: Landing | None = None
         self.held = False
         self.problem: Problem | None = None
-        self.pinned = False
+        self.given_up: Problem | None = None  # it ends with this as soon as it can
         self.watchers: list[Callable[[Fill], None]] = []
         self._ended = asyncio.Event()
 
@@ -64,22 +64,27 @@ class Fills:
         self.sources: Sequence[Source] = ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
         self.failures = 0
+        self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
         self._cache = cache
         self._stall_s = stall_s
         self._flights: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._breakers: dict[str, Breaker] = {}
         self._distrusted: dict[tuple[str, str], float] = {}
+        self._purged: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, want: FileWant, *, pinned: bool = False) -> Fill:
+    def join(self, want: FileWant) -> Fill:
         """The file's flight, started if there is none. One that is held is ended already."""
         fill = self._flights.get(want.key)
         if fill is None:
             fill = Fill(want)
-            if want.key in self._cache:
+            if want.package_id in self._purged:
+                fill.problem = Problem("purged")
+                fill.tell()
+            elif self._cache.holds(want.key, want.size):
                 fill.held = True
                 fill.tell()
             elif len(self._flights) >= MAX_FLIGHTS:
@@ -90,10 +95,18 @@ class Fills:
                 task = asyncio.create_task(self._fly(fill), name=f"fill {want.key}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        fill.pinned = fill.pinned or pinned
-        if fill.held and pinned:
-            self._cache.pin(want.key, True)
         return fill
+
+    def purge(self, packages: Collection[str]) -> None:
+        """From now on, until the next purge, no file of these packages is brought."""
+        self._purged = frozenset(packages)
+        self.give_up(self._purged, Problem("purged"))
+
+    def give_up(self, packages: Collection[str], problem: Problem) -> None:
+        """Nothing that is now on its way of these packages will be held."""
+        for fill in self._flights.values():
+            if fill.want.package_id in packages:
+                fill.given_up = problem
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""
@@ -105,6 +118,10 @@ class Fills:
     async def _fly(self, fill: Fill) -> None:
         try:
             await self._bring(fill)
+            if fill.given_up is not None:
+                self._cache.remove([fill.want.key])
+                raise fill.given_up
+            self._cache.pin(fill.want.key, self.wanted(fill.want.key))
             fill.held = True
         except Problem as problem:
             fill.problem = problem
@@ -125,47 +142,53 @@ class Fills:
 
     async def _bring(self, fill: Fill) -> None:
         """Lands the file from the first sources that have it, and commits it."""
+        self._cache.check_fits(fill.size or 0)
         digest = hashlib.sha256()
         buffered = bytearray()
+        givers: list[Source] = []  # of the bytes that stand there now
         store_away = False
-        for source in self._allowed(fill.want):
+        for source in tuple(self.sources):
+            if self._distrusts(source, fill.want):
+                continue
+            breaker = self._breakers.setdefault(source.name, Breaker())
+            if not breaker.allows(time.monotonic()):
+                store_away = source.kind == "store"
+                continue
             try:
                 async with aclosing(self._pieces(source, fill)) as pieces:
                     async for piece in pieces:
+                        if source not in givers:
+                            givers.append(source)
                         digest.update(piece)
                         await self._land(fill, piece, buffered)
                         self.bytes_by_kind[source.kind] += len(piece)
+                right = digest.hexdigest() == fill.want.sha256
+                # Of several givers the last is spared: the next time it gives the whole file, or
+                # shows that the fault was its own.
+                liars = givers[:-1] or [source]
             except Missing:
-                self._breakers[source.name].record(True, time.monotonic())
+                breaker.record(True, time.monotonic())
                 continue
+            except WrongLength as error:
+                logger().warning("source_lies", source=source.name, why=str(error))
+                right, liars = False, [source]
             except (SourceFailed, TimeoutError) as error:
-                store_away = source.kind == "store" and not isinstance(error, WrongLength)
-                self._breakers[source.name].record(False, time.monotonic())
+                store_away = source.kind == "store"
+                breaker.record(False, time.monotonic())
                 logger().warning("source_failed", source=source.name, why=str(error) or "stalled")
                 continue
-            self._breakers[source.name].record(True, time.monotonic())
-            if fill.landed == (fill.size or fill.landed) and digest.hexdigest() == fill.want.sha256:
+            breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
+            if right:
                 await self._commit(fill, buffered)
                 return
-            self._distrust(fill.want, source)
+            self._distrust(fill.want, liars)
             if fill.size is not None and releasable(fill.size, fill.landed, False) > 0:
                 raise Problem("fill_failed", "A source sent wrong bytes.")
-            fill.landed, digest = 0, hashlib.sha256()
+            fill.landed, digest, givers = 0, hashlib.sha256(), []
             buffered.clear()
         if store_away:
             raise Problem("store_unavailable", retry_after_s=2)
         raise Problem("fill_failed")
-
-    def _allowed(self, want: FileWant) -> list[Source]:
-        now = time.monotonic()
-        for source in self.sources:
-            self._breakers.setdefault(source.name, Breaker())
-        return [
-            source
-            for source in self.sources
-            if self._distrusted.get((source.name, want.key), 0.0) < now
-            and self._breakers[source.name].allows(now)
-        ]
 
     async def _pieces(self, source: Source, fill: Fill) -> AsyncGenerator[bytes, None]:
         """What the source sends from the byte reached, never more than is wanted. Raises
@@ -189,6 +212,8 @@ class Fills:
             buffered += piece
             fill.landed += len(piece)
             return
+        if fill.given_up is not None:
+            raise fill.given_up
         if fill.landing is None:
             fill.landing = await self._cache.begin(fill.want.key, fill.size)
         self._cache.write(fill.landing, piece, fill.landed)
@@ -200,11 +225,15 @@ class Fills:
             fill.size = len(buffered)
             fill.landing = await self._cache.begin(fill.want.key, fill.size)
             self._cache.write(fill.landing, bytes(buffered), 0)
-        await self._cache.commit(fill.landing, pinned=fill.pinned)
+        await self._cache.commit(fill.landing)
 
-    def _distrust(self, want: FileWant, source: Source) -> None:
-        """The source is not asked for this file again for a while."""
-        logger().error("wrong_bytes", source=source.name, file=want.key)
-        if len(self._distrusted) >= _MAX_DISTRUSTED:
-            self._distrusted.clear()
-        self._distrusted[source.name, want.key] = time.monotonic() + _DISTRUST_S
+    def _distrusts(self, source: Source, want: FileWant) -> bool:
+        return self._distrusted.get((source.name, want.key), 0.0) > time.monotonic()
+
+    def _distrust(self, want: FileWant, liars: Sequence[Source]) -> None:
+        """They are not asked for this file again for a while."""
+        for source in liars:
+            logger().error("wrong_bytes", source=source.name, file=want.key)
+            if len(self._distrusted) >= _MAX_DISTRUSTED:
+                self._distrusted.clear()
+            self._distrusted[source.name, want.key] = time.monotonic() + _DISTRUST_S

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from media.fleet import Notices
+from media.ids import made_ms
 from media.inventory import (
     FILE_LIST_NAME,
     INVENTORY_NAME,
@@ -110,13 +111,31 @@ class Gate:
         self._listed = 0
         self._purged: frozenset[str] = frozenset()
         self._revoked: frozenset[str] = frozenset()
-        self._draining = False
+        self._draining_since_s: float | None = None
 
-    def obey(self, notices: Notices) -> None:
+    def obey(self, notices: Notices, now_s: float) -> None:
         """From now on these notices hold."""
         self._purged = frozenset(purge.package_id for purge in notices.purges)
         self._revoked = frozenset(notices.revoked_sessions)
-        self._draining = notices.draining
+        if not notices.draining:
+            self._draining_since_s = None
+        elif self._draining_since_s is None:
+            self._draining_since_s = now_s
+
+    def withdrawn(self, claims: PathClaims) -> str | None:
+        """The code by which notices refuse a sound token; None when they do not."""
+        if claims.package_id in self._purged:
+            return "purged"
+        if claims.session_id in self._revoked:
+            return "token_invalid"
+        since_s = self._draining_since_s
+        if (
+            since_s is not None
+            and claims.scope == "play"
+            and made_ms(claims.session_id) > since_s * 1000
+        ):
+            return "draining"  # a session from before goes on, though we may not have seen it yet
+        return None
 
     def trust(self, ring: Keyring) -> None:
         """From now on this ring holds; tokens are verified anew."""
@@ -136,24 +155,26 @@ class Gate:
             return Reject(claims)
         if claims.package_id.encode() != package_id or claims.title_id.encode() != title_id:
             return Reject("token_invalid", claims)
-        if claims.package_id in self._purged:
-            return Reject("purged", claims)
-        if claims.session_id in self._revoked:
-            return Reject("token_invalid", claims)
+        refused = self.withdrawn(claims)
+        if refused is not None:
+            return Reject(refused, claims)
         return self._find(raw_path.decode("latin-1"), claims)
 
     def learn(self, want: FileWant, raw: bytes) -> None:
-        """Remembers what a `Learn` asked for. Raises ValueError when the bytes are not it."""
+        """Remembers what a `Learn` asked for. Raises ValueError when the bytes are not it. Many may
+        have waited for it: the first one teaches, and what the others bring is known."""
         name = (want.package_id, want.inventory_sha256)
+        package = self._packages.get(name)
         if want.path == INVENTORY_NAME:
+            if package is not None:
+                return
             package = Package.parse(raw, want.sha256)
             inventory = package.inventory
             if (inventory.title_id, inventory.package_id) != (want.title_id, want.package_id):
                 raise ValueError("the inventory is that of another package")
             self._listed += len(package)
             self._packages[name] = package
-        else:
-            package = self._packages[name]
+        elif package is not None:  # else it was forgotten meanwhile, and is asked for again
             before = len(package)
             package.add_file_list(want.path.removesuffix(f"/{FILE_LIST_NAME}"), raw)
             self._listed += len(package) - before
@@ -171,8 +192,6 @@ class Gate:
             claims = verify_path_token(token.decode("latin-1"), self._ring, now_s)
         except TokenRefused as refused:
             return refused.code
-        if self._draining and claims.scope == "play":
-            return "draining"
         self._tokens[token] = claims
         if len(self._tokens) > MAX_TOKENS:
             self._tokens.popitem(last=False)

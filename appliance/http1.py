@@ -1,9 +1,11 @@
 """HTTP/1.1 as the data port speaks it: bytes in, requests out; answers' heads as bytes.
 
-httptools (llhttp) parses; the limits are ours. No I/O and no clock here. A request with a body
-is refused, so nothing can be smuggled behind one (RFC 9112 11.2).
+httptools (llhttp) parses, strictly: a bare LF, a folded field or an odd space is an error. The
+limits are ours. No I/O and no clock here. A request with a body is refused, so nothing can be
+smuggled behind one (RFC 9112 11.2).
 """
 
+import re
 from typing import NamedTuple
 
 import httptools
@@ -11,7 +13,8 @@ import httptools
 MAX_TARGET_BYTES = 4096
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
-MAX_PIPELINED = 16
+_END_OF_HEAD = b"\r\n\r\n"
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*[ \t]*")  # RFC 9110 7.2
 
 REASONS = {
     200: b"OK", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
@@ -20,12 +23,13 @@ REASONS = {
     414: b"URI Too Long", 416: b"Range Not Satisfiable", 417: b"Expectation Failed",
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-    507: b"Insufficient Storage",
+    505: b"HTTP Version Not Supported", 507: b"Insufficient Storage",
 }  # fmt: skip
 
 
 class Request(NamedTuple):
-    """A request without a body. Header names are lower case; of repeated ones the last counts."""
+    """A request without a body, its target in origin form. Header names are lower case; repeated
+    fields are one, joined by commas (RFC 9110 5.3)."""
 
     method: bytes
     target: bytes
@@ -43,41 +47,68 @@ class BadRequest(Exception):
 
 
 class RequestReader:
-    """Turns the bytes of one connection into requests."""
+    """Turns the bytes of one connection into requests, one at a time. What is pipelined behind a
+    request stays bytes until its turn: so a connection holds little, however much a client sends
+    ahead, and what is wrong with a later request does not change the answer to an earlier one."""
 
     def __init__(self) -> None:
-        self._ready: list[Request] = []
+        self._unread = b""
+        self._tail = b""  # the last bytes of a head that has begun: its end may be cut in two
+        self._request: Request | None = None
         self._refused: BadRequest | None = None
         self._parser = httptools.HttpRequestParser(self)
+        self._head_bytes = 0
         self._start()
 
-    def feed(self, data: bytes) -> list[Request]:
-        """The requests that these bytes complete. Raises BadRequest; the reader is then done."""
+    def feed(self, data: bytes) -> None:
+        """More bytes have come."""
+        self._unread += data
+
+    def next(self) -> Request | None:
+        """The next request; None until more bytes have come. Raises BadRequest: the reader is then
+        done."""
+        while self._request is None and self._unread:
+            piece = self._take_piece()
+            self._head_bytes += len(piece)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise BadRequest(431, "The request head is too large.")
+            self._parse(piece)
+        request, self._request = self._request, None
+        return request
+
+    @property
+    def in_request(self) -> bool:
+        """A request has begun, and `next` has not given it yet."""
+        return self._begun or bool(self._unread)
+
+    def _take_piece(self) -> bytes:
+        """The unread bytes, no further than to the end of this head."""
+        end = (self._tail + self._unread).find(_END_OF_HEAD)
+        if end < 0:
+            piece, self._unread = self._unread, b""
+            self._tail = (self._tail + piece)[1 - len(_END_OF_HEAD) :]
+            return piece
+        end += len(_END_OF_HEAD) - len(self._tail)
+        piece, self._unread = self._unread[:end], self._unread[end:]
+        self._tail = b""
+        return piece
+
+    def _parse(self, piece: bytes) -> None:
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            raise BadRequest(400, "No other protocol is spoken here.") from None
+            pass  # the request is whole; we go on in HTTP/1.1, as a server may (RFC 9110 7.8)
         except httptools.HttpParserCallbackError as error:
             raise self._refused or BadRequest(400, "The request is malformed.") from error
         except httptools.HttpParserError:
             raise BadRequest(400, "The request is malformed.") from None
-        self._head_bytes += len(data) if self._begun else 0
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise BadRequest(431, "The request head is too large.")
-        ready, self._ready = self._ready, []
-        return ready
-
-    @property
-    def in_request(self) -> bool:
-        """A request has begun and is not whole yet."""
-        return self._begun
 
     def _start(self) -> None:
         self._begun = False
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._count = 0
-        self._head_bytes = 0
+        self._persistent = False
 
     def _refuse(self, status: int, detail: str) -> None:
         self._refused = BadRequest(status, detail)
@@ -96,35 +127,44 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
-        self._head_bytes += len(name) + len(value) + 4
-        if self._count > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
+        if self._count > MAX_HEADERS:
             self._refuse(431, "The request has too many header fields.")
         name = name.lower()
-        if name == b"host" and name in self._headers:
-            self._refuse(400, "The request names two hosts.")
+        if name == b"host" and (name in self._headers or not _HOST.fullmatch(value)):
+            self._refuse(400, "The request names no host, or two.")
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
             self._refuse(413, "Requests with a body are not taken here.")
+        if name in self._headers:
+            value = self._headers[name] + b", " + value
         self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        if b"host" not in self._headers and self._parser.get_http_version() == "1.1":
+        version = self._parser.get_http_version()
+        self._persistent = version == "1.1"  # 1.0 would want to be told, and few ask
+        if version not in ("1.0", "1.1"):
+            self._refuse(505, "HTTP/1.1 is spoken here.")
+        if self._persistent and b"host" not in self._headers:
             self._refuse(400, "The request names no host.")
         if b"expect" in self._headers:
             self._refuse(417, "No expectation is met here.")
 
     def on_message_complete(self) -> None:
         self._begun = False
-        if len(self._ready) >= MAX_PIPELINED:
-            self._refuse(400, "Too many requests at once.")
-        self._ready.append(
-            Request(
-                self._parser.get_method(),
-                self._target,
-                self._headers,
-                self._parser.should_keep_alive(),
-            )
-        )
         self._head_bytes = 0
+        self._request = Request(
+            self._parser.get_method(),
+            _origin_form(self._target),
+            self._headers,
+            self._persistent and self._parser.should_keep_alive(),
+        )
+
+
+def _origin_form(target: bytes) -> bytes:
+    """`/path?query`, of an absolute target too (RFC 9112 3.2.2); `*` as it is."""
+    if target.startswith(b"/"):
+        return target
+    _, absolute, rest = target.partition(b"://")
+    return b"/" + rest.partition(b"/")[2] if absolute else target
 
 
 def head(status: int, fields: bytes, length: int | None, keep_alive: bool) -> bytes:

@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import tempfile
 import time
+from collections.abc import Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from media.keys import Identity
 from media.objects import ObjectStore
 from media.token import sign_machine_token
 from runtime.durable import write_durably
+from runtime.errors import Problem
 from runtime.log import logger
 from runtime.service import Service, serve_http
 
@@ -70,7 +72,9 @@ class Keeper:
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
+        self.fills.wanted = self.plan.wants
         self._session: aiohttp.ClientSession | None = None
+        self._totals_before = {word: self.board.total(word) for word in Word}  # of earlier boots
         self._sent_before = (time.monotonic(), self.board.total(Word.BYTES_OUT))
         self._egress_bps = 0.0
 
@@ -80,6 +84,8 @@ class Keeper:
         self.cache.open()
         for key in self.cache:
             self._on_change(key, True)
+        # An earlier run may have ended between writing its notices and obeying them.
+        self.obey_notices(self.notices)
         timeout = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=10.0)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
             self._session = session
@@ -145,13 +151,17 @@ class Keeper:
         )
 
     def counters(self) -> Counters:
-        """What has been done, summed over workers."""
+        """What has been done since this boot, summed over workers. (The board remembers more.)"""
+
+        def done(word: Word) -> int:
+            return self.board.total(word) - self._totals_before[word]
+
         return Counters(
-            requests=self.board.total(Word.REQUESTS),
-            bytes_out=self.board.total(Word.BYTES_OUT),
-            hits=self.board.total(Word.HITS),
-            misses=self.board.total(Word.MISSES),
-            rejects=self.board.total(Word.REJECTS),
+            requests=done(Word.REQUESTS),
+            bytes_out=done(Word.BYTES_OUT),
+            hits=done(Word.HITS),
+            misses=done(Word.MISSES),
+            rejects=done(Word.REJECTS),
             fill_bytes_peer=self.fills.bytes_by_kind["peer"],
             fill_bytes_store=self.fills.bytes_by_kind["store"],
             fill_failures=self.fills.failures,
@@ -167,7 +177,7 @@ class Keeper:
             "cache_budget_bytes": self.cache.budget_bytes,
             "cache_files": len(self.cache),
             "fills_in_flight": len(self.fills),
-            "plan_missing_files": max(0, self.plan.missing_files),
+            "plan_missing_files": self.plan.missing_files,
             "load": self.health().load,
         }
         for name, value in numbers.items():
@@ -179,22 +189,30 @@ class Keeper:
     # What it does.
 
     async def purge(self, package_id: str) -> None:
-        """No file of the package is held, and no worker serves one any more."""
-        await self.board.acknowledged(self._unlink_package(package_id), _ACK_S)
+        """No file of the package is held, and no worker has one at hand any more: what is asked for
+        from now on is brought anew. Raises TimeoutError."""
+        self.fills.give_up({package_id}, Problem("unavailable", retry_after_s=1))
+        await self.board.acknowledged(self._unlink({package_id}), _ACK_S)
+
+    def drain(self, draining: bool) -> None:
+        """Takes no new sessions, or takes them again; until steering's next notices."""
+        notices = self.notices.model_copy(update={"draining": draining})
+        write_durably(self._home / "notices.json", notices.model_dump_json().encode())
+        self.obey_notices(notices)
 
     def obey_notices(self, notices: Notices) -> None:
         """The notices hold for workers and keeper."""
-        before = {purge.package_id for purge in self.notices.purges}
         self.notices = notices
-        self.board.advance()
-        for purge in notices.purges:
-            if purge.package_id not in before:
-                self._unlink_package(purge.package_id)
+        purged = frozenset(purge.package_id for purge in notices.purges)
+        self.fills.purge(purged)
+        self._unlink(purged)
         logger().info("notices", version=notices.version, draining=notices.draining)
 
-    def _unlink_package(self, package_id: str) -> int:
-        keys = [key for key in self.cache if key.startswith(f"{package_id}/")]
-        logger().info("purged", package_id=package_id, files=len(keys))
+    def _unlink(self, packages: Set[str]) -> int:
+        """Returns the epoch, a new one, after which no worker serves their files."""
+        keys = [key for key in self.cache if key.partition("/")[0] in packages]
+        if keys:
+            logger().info("purged", packages=len(packages), files=len(keys))
         return self.cache.remove(keys)
 
     def _obey_plan(self, plan: Plan) -> None:
@@ -205,9 +223,8 @@ class Keeper:
             if peer.appliance_id != self.appliance_id
         ]
         self.fills.sources = [*peers, StoreSource(self._store)]
-        wanted = {item.package_id for item in plan.items}
         for key in self.cache:
-            self.cache.pin(key, key.partition("/")[0] in wanted)
+            self.cache.pin(key, self.plan.wants(key))
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
 
     def _follow_steering(self, service: Service, session: aiohttp.ClientSession) -> None:
@@ -249,6 +266,8 @@ class Keeper:
     def _on_change(self, key: str, held: bool) -> None:
         """The ledger follows the cache; with an inventory it learns what a package consists of."""
         self.ledger.change(key, held)
+        if not held:
+            self.plan.lost(key)
         package_id, _, path = key.partition("/")
         if held and path == INVENTORY_NAME:
             try:
@@ -267,13 +286,17 @@ class Keeper:
 
     async def _watch_trust(self) -> None:
         """Workers look again whenever the key ring changes."""
-        seen = self._trust.stat().st_mtime_ns
+        seen = None
         while True:
-            await asyncio.sleep(1.0)
-            changed = self._trust.stat().st_mtime_ns
-            if changed != seen:
-                seen = changed
+            try:
+                status = self._trust.stat()
+                stamp = status.st_ino, status.st_mtime_ns
+            except FileNotFoundError:
+                stamp = None
+            if stamp != seen:
+                seen = stamp
                 self.board.advance()
+            await asyncio.sleep(1.0)
 
 
 def private_socket(name: str) -> Path:

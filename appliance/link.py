@@ -22,6 +22,7 @@ from runtime.log import logger
 
 MAX_LINE_BYTES = 256 * 1024
 _RECONNECT_S = 0.1
+_BEHIND_BYTES = 1024 * 1024
 
 
 class OpenFile:
@@ -50,7 +51,7 @@ class Arrival:
         self.held = False
         self.failed: str | None = None
         self.retry_s: int | None = None
-        self.watchers: list[Callable[[], None]] = []
+        self.watchers: dict[Callable[[], None], None] = {}  # in the order of their coming
 
     def releasable(self) -> int:
         """Bytes from the start that may be sent now."""
@@ -73,7 +74,8 @@ class Arrival:
             self.size, self.landed = message["size"], message["landed"]
             self._open(message["path"])
         for watcher in tuple(self.watchers):
-            watcher()
+            if watcher in self.watchers:  # one may have sent another away
+                watcher()
 
     @property
     def ended(self) -> bool:
@@ -84,8 +86,8 @@ class Arrival:
         if self.file is None:
             try:
                 self.file = OpenFile(path)
-            except FileNotFoundError:
-                pass  # it has moved to its place already: `held` follows
+            except OSError:
+                pass  # it has moved to its place already: `held` follows. Or no descriptor is left
 
 
 class KeeperLink:
@@ -133,8 +135,8 @@ class KeeperLink:
         return arrival
 
     def touch(self, keys: list[str]) -> None:
-        """These files were served."""
-        if self._writer is not None:
+        """These files were served. While the keeper does not listen, it learns less."""
+        if self._writer is not None and not _is_behind(self._writer):
             for start in range(0, len(keys), 1000):
                 self._send({"touch": keys[start : start + 1000]})
 
@@ -188,6 +190,8 @@ class WorkerDesk:
         fill = self._fills.join(want)
 
         def tell(fill: Fill) -> None:
+            if not fill.ended and _is_behind(writer):
+                return  # the next word says as much, and more
             writer.write(json.dumps({"id": number, **self._state(fill)}).encode() + b"\n")
 
         if fill.ended or fill.landing is not None:
@@ -204,3 +208,8 @@ class WorkerDesk:
             return {"failed": fill.problem.code, "retry_s": fill.problem.retry_after_s}
         assert fill.landing is not None
         return {"path": str(fill.landing.path), "size": fill.size, "landed": fill.landed}
+
+
+def _is_behind(writer: asyncio.StreamWriter) -> bool:
+    """The other end has not read for a while: only what must be told is told."""
+    return writer.transport.get_write_buffer_size() > _BEHIND_BYTES

@@ -101,13 +101,15 @@ class SteeringLink:
                     answer.raise_for_status()
                     raw = await answer.read()
                 notices = Notices.model_validate_json(raw)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                if notices.version != version:
+                    write_durably(path, notices.model_dump_json().encode())
+                    version = notices.version
+                    obey(notices)
+            except (aiohttp.ClientError, TimeoutError, ValueError):
                 await asyncio.sleep(_RETRY_S)
-                continue
-            if notices.version != version:
-                version = notices.version
-                write_durably(path, notices.model_dump_json().encode())
-                obey(notices)
+            except OSError as error:  # steering's address, or a full disk of ours
+                logger().warning("notices_unknown", why=str(error))
+                await asyncio.sleep(_RETRY_S)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._authorize()}"}

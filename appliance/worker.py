@@ -5,11 +5,14 @@ the keeper, its row of the board, and the batched access log.
 """
 
 import asyncio
+import errno
 import json
 import os
+import resource
 import socket
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
@@ -27,10 +30,12 @@ from media.token import PathClaims
 from runtime.log import logger
 
 TICK_S = 0.25
+_DRAIN_S = 7.0  # the parent waits for us, and then for the keeper, within runtime.service.GRACE_S
 _ACCEPTS_PER_TURN = 64
 _LOG_LINES = 5_000
 _LOG_BYTES = 64 * 1024 * 1024
 _TOUCHES = 20_000
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Worker:
@@ -54,20 +59,23 @@ class Worker:
         self.date_line = b""
         self._name = appliance_id.encode()
         self._listener = listener
-        self._home = home
         self._cache = cache
-        self._trust = trust
         self._log = log
         self._board = Board(home / "board")
         self.row = self._board.row(slot)
-        self.gate = Gate(Keyring.read(trust))
-        self._trust_read = trust.stat().st_mtime_ns
+        self.gate = Gate(Keyring([]))
+        self._orders = (
+            _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
+            _Watched(home / "notices.json", lambda: self._obey(home / "notices.json")),
+        )
         self.link = KeeperLink(keeper_socket)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
         self._touched: dict[str, None] = {}
         self._lines: list[str] = []
+        self._lines_lost = 0
+        self._full = False  # no descriptor was left for a connection: the kernel keeps them
         self._tick_date()
 
     # What connections use.
@@ -128,7 +136,10 @@ class Worker:
         began: float,
     ) -> None:
         """Notes an answer for the access log: never the token or the query, but the session."""
-        if self._log is None or len(self._lines) >= _LOG_LINES:
+        if self._log is None:
+            return
+        if len(self._lines) >= _LOG_LINES:
+            self._lines_lost += 1
             return
         path = ""
         if request is not None and claims is not None:
@@ -160,9 +171,13 @@ class Worker:
     # Its own life.
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serves until `stopping`, then lets running answers end."""
+        """Serves until `stopping`, then lets running answers end. Raises OSError or ValueError if
+        notices or key ring cannot be read: without them nothing may be served."""
+        _allow_descriptors()
         self.row[Word.OPEN] = 0
         self.row[Word.ALIVE] = 1
+        for order in self._orders:
+            order.look()
         self._let_go()
         self.loop.add_reader(self._listener.fileno(), self._accept)
         try:
@@ -174,15 +189,17 @@ class Worker:
                 except TimeoutError:
                     pass
         finally:
+            self._full = False
             self.loop.remove_reader(self._listener.fileno())
         await self._end()
 
     async def _end(self) -> None:
-        deadline = self.now + 8.0
+        deadline = self.now + _DRAIN_S
         while self.now < deadline and any(connection.busy for connection in self._connections):
             await asyncio.sleep(0.05)
             self._tick()
         for connection in list(self._connections):
+            connection.stop("unavailable")
             connection.close()
         self._tick()
         self.row[Word.ALIVE] = 0
@@ -191,7 +208,10 @@ class Worker:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
                 sock, address = self._listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in _NO_ROOM:  # and they will be no fewer the next moment
+                    self._full = True
+                    self.loop.remove_reader(self._listener.fileno())
                 return
             sock.setblocking(False)
             host = str(address[0])
@@ -214,7 +234,10 @@ class Worker:
         if self.row[Word.ACKED] != self._board.epoch:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
-            connection.close()
+            connection.stop("unavailable")
+        if self._full:
+            self._full = False
+            self.loop.add_reader(self._listener.fileno(), self._accept)
         if self._touched:
             self.link.touch(list(self._touched))
             self._touched.clear()
@@ -224,30 +247,62 @@ class Worker:
         self.date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
 
     def _let_go(self) -> None:
-        """Acknowledges the epoch: unlinked files are closed, and the notices are read."""
+        """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are
+        now. Ones that cannot be read leave the earlier ones in force."""
         epoch = self._board.epoch
         for key, file in list(self._files.items()):
             if os.fstat(file.descriptor).st_nlink == 0:
                 del self._files[key]
-        notices = self._home / "notices.json"
-        try:
-            self.gate.obey(Notices.model_validate_json(notices.read_bytes()))
-        except FileNotFoundError:
-            pass
-        changed = self._trust.stat().st_mtime_ns
-        if changed != self._trust_read:
-            self._trust_read = changed
-            self.gate.trust(Keyring.read(self._trust))
+        for order in self._orders:
+            try:
+                order.look()
+            except (OSError, ValueError) as error:
+                logger().error("order_unreadable", file=order.path.name, why=str(error))
         self.row[Word.ACKED] = epoch
+
+    def _obey(self, path: Path) -> None:
+        self.gate.obey(Notices.model_validate_json(path.read_bytes()), time.time())
+        for connection in list(self._connections):
+            claims = connection.reads_for
+            code = self.gate.withdrawn(claims) if claims is not None else None
+            if code is not None:
+                connection.stop(code)
 
     def _write_log(self) -> None:
         if self._log is None or not self._lines:
             return
         lines, self._lines = self._lines, []
+        lost, self._lines_lost = self._lines_lost, 0
         try:
             if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
                 self._log.replace(self._log.with_suffix(".1.log"))
             with self._log.open("a") as file:
                 file.write("\n".join(lines) + "\n")
         except OSError as error:
-            logger().warning("access_log_lost", why=str(error), lines=len(lines))
+            logger().warning("access_log_lost", why=str(error), lines=len(lines) + lost)
+        else:
+            if lost:
+                logger().warning("access_log_lost", why="too many at once", lines=lost)
+
+
+class _Watched:
+    """A small file that others replace; `take` is called when it is another than before."""
+
+    def __init__(self, path: Path, take: Callable[[], None]) -> None:
+        self.path = path
+        self._take = take
+        self._seen: tuple[int, int] | None = None
+
+    def look(self) -> None:
+        """Raises what `take` does; the file then counts as not seen."""
+        status = self.path.stat()
+        stamp = status.st_ino, status.st_mtime_ns
+        if stamp != self._seen:
+            self._take()
+            self._seen = stamp
+
+
+def _allow_descriptors() -> None:
+    """As many as the machine grants: the usual soft limit is 1024, and a connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

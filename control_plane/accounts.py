@@ -11,11 +11,11 @@ from control_plane.clock import Clock
 from control_plane.credentials import sign_access_token
 from control_plane.database import Database
 from control_plane.passwords import Passwords
-from control_plane.secret import read_or_make
 from control_plane.tables import UserRow
 from media.api import Login, NewUser, Role, Tokens, User
 from media.ids import new_id
 from media.keys import Identity
+from media.secret import read_or_make
 from runtime.errors import Problem
 from runtime.log import logger
 from runtime.state import State, StateUnavailable

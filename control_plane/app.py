@@ -10,7 +10,7 @@ from control_plane.accounts import Accounts
 from control_plane.bell import Bell
 from control_plane.catalog import Catalog
 from control_plane.clock import Clock, utc_now
-from control_plane.credentials import Credentials, Trust
+from control_plane.credentials import Credentials
 from control_plane.database import Database
 from control_plane.housekeeping import keep_house
 from control_plane.http_accounts import AccountsHttp
@@ -28,15 +28,16 @@ from control_plane.passwords import Passwords
 from control_plane.playback import Life, Playback
 from control_plane.removal import Removal
 from control_plane.routes import table
-from control_plane.secret import read_or_make
 from control_plane.settings import ControlPlaneSettings
 from control_plane.steering_client import SteeringClient
 from control_plane.uploads import Uploads
 from media.keys import Identity
 from media.objects import ObjectStore, open_store
+from media.secret import read_or_make
 from runtime.api import Route, make_app
 from runtime.errors import Problem
 from runtime.launch import Launch
+from runtime.machines import MachineGate
 from runtime.service import Service, bind, serve_http, url_of
 from runtime.settings import load
 from runtime.state import State, open_state
@@ -62,6 +63,7 @@ class ControlPlane:
         chores = {
             "give_up_jobs": self.jobs.give_up,
             "drop_uploads": self.uploads.drop_stale,
+            "sweep_store": self.uploads.sweep,
             "drop_sessions": self.playback.drop_expired,
             "remove_titles": self.removal.run,
         }
@@ -150,7 +152,7 @@ async def serve(
             FleetHttp(steering),
             SelfHttp(database, metrics),
         )
-        credentials = Credentials(identity, Trust(private / "trust.json"))
+        credentials = Credentials(identity, MachineGate(private / "trust.json", NAME))
         app = make_app(routes, credentials.authenticate)
         metrics.watch(app)
         Pages(settings.web_folder()).serve(app)

@@ -1,7 +1,5 @@
 """Commands of the catalog: upload, titles, title, play."""
 
-import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -14,11 +12,11 @@ from rich.markup import escape
 from control_plane.screens import encode_bar, say, show_streams, show_titles, upload_bar
 from control_plane.sender import ended_job, master_size, send_master
 from control_plane.viewer import manifest_url, open_session, plain_url, probe, show
-from media.api import NewTitle, Session, Title, TitlePage
-from media.ids import ID
+from media.api import NewTitle, Session, Title
 from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import Problem
+from runtime.titles import all_titles, find_title, is_title_id
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 title_app = typer.Typer(
@@ -27,9 +25,6 @@ title_app = typer.Typer(
 app.add_typer(title_app, name="title")
 
 TitleArgument = Annotated[str, typer.Argument(metavar="TITLE", help="Its name, or its id.")]
-_TITLE_ID = re.compile(rf"ttl_{ID}")
-# `titles` reads at most this many pages of 200.
-MAX_PAGES = 500
 
 
 class Player(StrEnum):
@@ -86,7 +81,7 @@ def titles(
 
     async def work() -> list[Title]:
         async with signed_in(data) as api:
-            return [title async for title in _all_titles(api, search)]
+            return [title async for title in all_titles(api, search)]
 
     found = perform(work(), json=json)
     if json:
@@ -139,7 +134,7 @@ def title_delete(
 
     async def work() -> Title:
         async with signed_in(data) as api:
-            found = await _find(api, title)
+            found = await find_title(api, title)
             await api.call_raw("DELETE", f"/v1/titles/{found.title_id}")
             return found
 
@@ -201,7 +196,7 @@ async def _play(
     data: Path, name: str, region: str | None, player: Player, protocol: Manifest
 ) -> tuple[Session, list[dict[str, Any]] | None]:
     async with signed_in(data) as api:
-        title = await _find(api, name)
+        title = await find_title(api, name)
         try:
             session = await open_session(api, title.title_id, region)
         except ValidationError:
@@ -216,46 +211,21 @@ async def _play(
 
 async def _on_title(data: Path, name: str, method: str, action: str) -> Title:
     async with signed_in(data) as api:
-        found = await _find(api, name)
+        found = await find_title(api, name)
         return await api.call(method, f"/v1/titles/{found.title_id}{action}", Title)
-
-
-async def _find(api: Client, name: str) -> Title:
-    """The title of this id or name; a part of a name does when only one title has it. Raises
-    Problem `unknown_title`, or `bad_request` when several fit."""
-    if _TITLE_ID.fullmatch(name):
-        return await api.call("GET", f"/v1/titles/{name}", Title)
-    near = [title async for title in _all_titles(api, name)] if 0 < len(name) <= 200 else []
-    exact = [title for title in near if title.name.casefold() == name.casefold()]
-    found = exact or near
-    if not found:
-        raise Problem("unknown_title", f"There is no title {name!r}.")
-    if len(found) > 1:
-        ids = ", ".join(title.title_id for title in found[:5])
-        raise Problem("bad_request", f"Several titles fit {name!r}; name one by its id: {ids}.")
-    return found[0]
 
 
 async def _find_or_make(api: Client, name: str) -> tuple[Title, bool]:
     """The title of this id or exact name, or else a new draft; and whether it was made."""
-    if _TITLE_ID.fullmatch(name):
+    if is_title_id(name):
         return await api.call("GET", f"/v1/titles/{name}", Title), False
     try:
         new = NewTitle(name=name)
     except ValidationError:
-        raise Problem("bad_request", "A title's name has 1 to 200 characters.") from None
-    async for title in _all_titles(api, new.name):
+        raise Problem(
+            "bad_request", "A title's name has 1 to 200 characters, all on one line."
+        ) from None
+    async for title in all_titles(api, new.name):
         if title.name == new.name:
             return title, False
     return await api.call("POST", "/v1/titles", Title, body=new), True
-
-
-async def _all_titles(api: Client, search: str) -> AsyncIterator[Title]:
-    query = {"limit": "200"} | ({"q": search} if search else {})
-    for _ in range(MAX_PAGES):
-        page = await api.call("GET", "/v1/titles", TitlePage, query=query)
-        for title in page.titles:
-            yield title
-        if page.next_cursor is None:
-            return
-        query["cursor"] = page.next_cursor

@@ -5,6 +5,7 @@ IMMEDIATE: they queue up before they read, so that what they decide on cannot ch
 On PostgreSQL the same is had by locking rows (`with_for_update`), which SQLite leaves out.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 BUSY_MS = 5000
+_FULL = ("disk is full", "No space left on device")  # of SQLite, of PostgreSQL
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6E656172  # any number that only we use
 
@@ -34,7 +36,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         try:
-            self.engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True)
+            # Errors are logged: with the parameters that would be hashes of passwords, too.
+            self.engine: AsyncEngine = create_async_engine(
+                url, pool_pre_ping=True, hide_parameters=True
+            )
         except (ArgumentError, ImportError) as error:
             raise Problem("bad_settings", f"control_plane.database: {error}.") from None
         if self.engine.dialect.name == "sqlite":
@@ -57,11 +62,13 @@ class Database:
 
     async def migrate(self) -> None:
         """The tables are those of `tables`."""
+        if self.engine.dialect.name == "sqlite" and self.engine.url.database:
+            _make_private(Path(self.engine.url.database))
         async with _answering(), self.engine.execution_options(writing=True).begin() as connection:
             if self.engine.dialect.name == "postgresql":  # two services may start together
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(upgrade)
 
     async def close(self) -> None:
         """Connections are closed."""
@@ -74,17 +81,28 @@ async def _answering() -> AsyncIterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
         logger().error("database_away", error=str(error))
+        if any(sign in str(error) for sign in _FULL):
+            raise Problem("disk_full", "The database's disk is full.") from error
         raise Problem("unavailable", "The database does not answer.") from error
 
 
-def _upgrade(connection: Connection) -> None:
+def _make_private(path: Path) -> None:
+    """The file is there, readable by its owner only; SQLite's journals beside it get its mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise Problem("bad_settings", f"{path} cannot be opened: {error.strerror}.") from None
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """The tables are those of this revision, or a later one."""
     from alembic import command  # 0.2 s that only the start needs
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

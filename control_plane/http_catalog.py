@@ -1,6 +1,5 @@
 """Handlers of the catalog."""
 
-import hashlib
 from collections.abc import Callable
 
 from aiohttp import web
@@ -8,16 +7,17 @@ from pydantic import Field
 
 from control_plane.bell import Bell
 from control_plane.catalog import Catalog
-from control_plane.playback import SEES_ALL
-from media.api import NewTitle, Request, Title, TitlePage
+from control_plane.roles import OPERATORS
+from media.api import NewTitle, Plain, Request, Title, TitlePage
 from media.ids import TitleId
-from runtime.api import Call
+from media.inventory import sha256_of
+from runtime.api import Call, has_tag
 
 
 class TitleQuery(Request):
     """`GET /v1/titles`: `q` is part of a name, `cursor` the `next_cursor` of the page before."""
 
-    q: str = Field("", max_length=200)
+    q: Plain = Field("", max_length=200)
     cursor: TitleId | None = None
     limit: int = Field(50, ge=1, le=200)
 
@@ -54,15 +54,16 @@ class CatalogHttp:
         self._removed()
 
     async def packages(self, call: Call) -> web.Response:
+        """The tag is the list's SHA-256: who has the list knows it."""
         listed = (await self._catalog.packages()).model_dump_json().encode()
-        version = hashlib.sha256(listed).hexdigest()[:32]
-        if any(etag.value in (version, "*") for etag in call.request.if_none_match or ()):
+        tag = sha256_of(listed)
+        if has_tag(call.request, tag):
             response = web.Response(status=304)
         else:
             response = web.Response(body=listed, content_type="application/json")
-        response.etag = version
+        response.etag = tag
         return response
 
 
 def _sees_drafts(call: Call) -> bool:
-    return call.who.role in SEES_ALL
+    return call.who.role in OPERATORS

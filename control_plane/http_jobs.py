@@ -1,14 +1,24 @@
 """Handlers of encode jobs: for encoders, and for people who watch."""
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 from pydantic import Field
 
 from control_plane.bell import Bell, heard
 from control_plane.jobs import ENDED, QUEUE, Jobs
-from media.api import Job, JobComplete, JobFailed, JobHeartbeat, LeaseOffer, Request
+from media.api import (
+    Job,
+    JobComplete,
+    JobFailed,
+    JobHandedBack,
+    JobHeartbeat,
+    LeaseOffer,
+    Request,
+)
 from runtime.api import REQUEST_ID, Call
+from runtime.errors import Problem
 
 # How often to look though no bell rang: changes of other processes, leases that ran out.
 LOOK_AGAIN_S = 2.0
@@ -48,6 +58,9 @@ class JobsHttp:
     async def fail(self, call: Call) -> Job:
         return await self._jobs.fail(_job_id(call), call.who.name, call.body(JobFailed))
 
+    async def hand_back(self, call: Call) -> Job:
+        return await self._jobs.hand_back(_job_id(call), call.who.name, call.body(JobHandedBack))
+
     async def get(self, call: Call) -> Job:
         return await self._jobs.get(_job_id(call))
 
@@ -56,11 +69,18 @@ class JobsHttp:
 
     async def events(self, call: Call) -> web.StreamResponse:
         """Server-sent events (HTML Living Standard 9.2): `job` events, the first at once, the last
-        with the end of the job."""
+        with the end of the job. The stream just ends when the job is gone with its title, or the
+        database is away; a browser then asks again and is told."""
         job = await self._jobs.get(_job_id(call))
         response = web.StreamResponse(headers=_EVENT_STREAM | {REQUEST_ID: call.request_id})
         await response.prepare(call.request)
         await response.write(_event(job))
+        with suppress(Problem):  # too late for another status
+            await self._follow(job, response)
+        await response.write_eof()
+        return response
+
+    async def _follow(self, job: Job, response: web.StreamResponse) -> None:
         quiet_s = 0.0
         while job.state not in ENDED:
             rung = self._bell.listen(job.job_id)
@@ -74,8 +94,6 @@ class JobsHttp:
             else:
                 quiet_s += LOOK_AGAIN_S
                 await heard(rung, LOOK_AGAIN_S)
-        await response.write_eof()
-        return response
 
 
 _EVENT_STREAM = {

@@ -2,12 +2,13 @@
 
 A lease has an attempt number that only grows; words of an earlier attempt are refused
 (`lease_lost`), so an encoder that was thought dead and comes back changes nothing. An encoder
-that falls silent loses the job when its lease ends; after `max_attempts` the job has failed.
+that falls silent loses the job when its lease ends. After `max_attempts` that ended badly the job
+has failed; one that an encoder hands back, because it has to stop, has not ended badly.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.bell import Bell
@@ -16,7 +17,16 @@ from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.packages import read_inventory
 from control_plane.tables import JobRow, PackageRow, UploadRow
-from media.api import Job, JobComplete, JobFailed, JobHeartbeat, JobState, Lease, Progress
+from media.api import (
+    Job,
+    JobComplete,
+    JobFailed,
+    JobHandedBack,
+    JobHeartbeat,
+    JobState,
+    Lease,
+    Progress,
+)
 from media.ids import new_id
 from media.inventory import Inventory
 from media.objects import ObjectStore
@@ -26,6 +36,9 @@ from runtime.log import logger
 QUEUE = "queue"  # the bell's topic for new work; a job's own topic is its id
 ENDED = ("done", "failed", "cancelled")
 NEVER_CAME_BACK = "The encoder fell silent at each attempt."
+# What is worth another try (a store that is away, a full disk) is seldom over at once: seconds to
+# wait after the first failure, and after later ones.
+RETRY_AFTER_S = (10, 300)
 
 
 class Jobs:
@@ -53,7 +66,7 @@ class Jobs:
         async with self._database.writing() as session:
             await live_title(session, upload.title_id)
             open_upload = await session.get(UploadRow, upload.upload_id, with_for_update=True)
-            if open_upload is None:
+            if open_upload is None or open_upload.dropped:
                 raise Problem("unknown_upload")
             if open_upload.job_id is not None:
                 return job_of(await _get(session, open_upload.job_id))
@@ -72,24 +85,21 @@ class Jobs:
     async def lease(self, holder: str) -> Lease | None:
         """The oldest job that waits, or whose encoder fell silent; None when there is no work."""
         now = self._clock()
-        free = or_(
-            JobRow.state == "queued",
-            and_(
-                JobRow.state == "running",
-                JobRow.lease_expires_at < now,
-                JobRow.attempt < self._max_attempts,
-            ),
-        )
-        oldest = select(JobRow).where(free).order_by(JobRow.job_id).limit(1)
+        rested = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
+        waits = and_(JobRow.state == "queued", rested)
+        silent = and_(_silent(now), JobRow.failures + 1 < self._max_attempts)
+        oldest = select(JobRow).where(or_(waits, silent)).order_by(JobRow.job_id).limit(1)
         async with self._database.writing() as session:
             row = await session.scalar(oldest.with_for_update(skip_locked=True))
             if row is None:
                 return None
             expires_at = now + timedelta(seconds=self._lease_s)
+            row.failures += row.state == "running"
             row.state = "running"
             row.attempt += 1
             row.holder = holder
             row.lease_expires_at = expires_at
+            row.not_before = row.error_code = row.error = None
             _note(row, Progress())
         logger().info("job_leased", job_id=row.job_id, attempt=row.attempt, encoder=holder)
         self._bell.ring(row.job_id)
@@ -142,19 +152,30 @@ class Jobs:
         return job_of(row)
 
     async def fail(self, job_id: str, holder: str, word: JobFailed) -> Job:
-        """The job has failed; with `retry`, and an attempt left, it waits again."""
+        """The job has failed; with `retry`, and an attempt left, it waits again, for a while."""
         async with self._database.writing() as session:
             row = await _held(session, job_id, holder, word.attempt)
-            again = word.retry and row.attempt < self._max_attempts
+            row.failures += 1
+            again = word.retry and row.failures < self._max_attempts
             if again:
-                self._release(row, "queued")
-                _note(row, Progress())
+                rest_s = RETRY_AFTER_S[min(row.failures, len(RETRY_AFTER_S)) - 1]
+                row.not_before = self._clock() + timedelta(seconds=rest_s)
+                self._requeue(row)
             else:
-                self._end(row, "failed", word.code, word.message)
+                self._end(row, "failed")
+            row.error_code, row.error = word.code, word.message
         logger().warning("job_failed", job_id=job_id, code=word.code, again=again)
         self._bell.ring(job_id)
-        if again:
-            self._bell.ring(QUEUE)
+        return job_of(row)
+
+    async def hand_back(self, job_id: str, holder: str, word: JobHandedBack) -> Job:
+        """The job waits for another encoder, as if this attempt had not been."""
+        async with self._database.writing() as session:
+            row = await _held(session, job_id, holder, word.attempt)
+            self._requeue(row)
+        logger().info("job_handed_back", job_id=job_id, encoder=holder)
+        self._bell.ring(job_id)
+        self._bell.ring(QUEUE)
         return job_of(row)
 
     async def cancel(self, job_id: str) -> Job:
@@ -171,11 +192,7 @@ class Jobs:
     async def give_up(self) -> None:
         """Jobs whose last attempt fell silent have failed."""
         now = self._clock()
-        silent = and_(
-            JobRow.state == "running",
-            JobRow.lease_expires_at < now,
-            JobRow.attempt >= self._max_attempts,
-        )
+        silent = and_(_silent(now), JobRow.failures + 1 >= self._max_attempts)
         failed = {
             "state": "failed",
             "error_code": "encode_failed",
@@ -203,6 +220,7 @@ class Jobs:
             publish=upload.publish,
             state="queued",
             attempt=0,
+            failures=0,
             stage="waiting",
             fraction=0.0,
             created_at=self._clock(),
@@ -220,17 +238,20 @@ class Jobs:
             created_at=self._clock(),
         )
 
-    def _release(self, row: JobRow, state: JobState) -> None:
+    def _requeue(self, row: JobRow) -> None:
+        row.state = "queued"
+        row.lease_expires_at = None
+        _note(row, Progress())
+
+    def _end(self, row: JobRow, state: JobState) -> None:
         row.state = state
         row.lease_expires_at = None
-
-    def _end(
-        self, row: JobRow, state: JobState, code: str | None = None, error: str | None = None
-    ) -> None:
-        self._release(row, state)
-        row.error_code = code
-        row.error = error
         row.finished_at = self._clock()
+
+
+def _silent(now: datetime) -> ColumnElement[bool]:
+    """Jobs whose encoder has let its lease run out."""
+    return and_(JobRow.state == "running", JobRow.lease_expires_at < now)
 
 
 def job_of(row: JobRow) -> Job:

@@ -8,7 +8,6 @@ from aiohttp import web
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "style-src 'self' 'unsafe-inline'",
         "img-src 'self' http: https: data: blob:",
         "media-src 'self' http: https: data: blob:",
         "connect-src 'self' http: https: data: blob:",
@@ -52,11 +51,14 @@ class Pages:
         """The file of an address; None for what is not there, hidden, or outside the folder."""
         if any(part.startswith(".") for part in path.split("/")) or "\0" in path:
             return None
-        file = (self._folder / path.lstrip("/")).resolve()  # links are followed, then judged
-        if file.is_dir():
-            file /= "index.html"
-        inside = file.is_relative_to(self._folder)
-        return file if inside and file.suffix in CONTENT_TYPES and file.is_file() else None
+        try:
+            file = (self._folder / path.lstrip("/")).resolve()  # links are followed, then judged
+            if file.is_dir():
+                file /= "index.html"
+            inside = file.is_relative_to(self._folder)
+            return file if inside and file.suffix in CONTENT_TYPES and file.is_file() else None
+        except OSError:  # longer than names can be
+            return None
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         file = self.find(request.match_info["path"])

@@ -16,6 +16,7 @@ from control_plane.catalog import live_title
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.players import player_settings
+from control_plane.roles import OPERATORS
 from control_plane.steering_client import SteeringClient
 from control_plane.tables import PackageRow, SessionRow
 from media.api import NewSession, Session, SteerAnswer
@@ -27,8 +28,6 @@ from media.token import LEEWAY_S, PathClaims, sign_path_token
 from runtime.api import Caller
 from runtime.errors import Problem
 from runtime.log import logger
-
-SEES_ALL = {"operator", "admin"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ class Playback:
         """A session with at least one pathway.
 
         Raises Problem `unknown_title` for one that the caller cannot see, `title_not_ready` for a
-        draft, `unknown_region`, `region_not_simulated`, `no_appliance`, `steering_unavailable`.
+        draft, `unknown_region`, `region_not_simulated`, `purged`, `no_appliance`,
+        `steering_unavailable`.
         """
         async with self._database.reading() as session:
             package = await _playable(session, new.title_id, caller)
@@ -127,7 +127,7 @@ class Playback:
         Problem `unknown_session`, `steering_unavailable`."""
         async with self._database.reading() as session:
             row = await self._own(session, session_id, caller)
-        if caller.role in SEES_ALL:
+        if caller.role in OPERATORS:
             until = row.expires_at + timedelta(seconds=LEEWAY_S)
             await self._steering.revoke(RevokeRequest(session_id=session_id, until=until))
         async with self._database.writing() as session:
@@ -177,7 +177,7 @@ class Playback:
 
     async def _own(self, session: AsyncSession, session_id: str, caller: Caller) -> SessionRow:
         row = await self._live(session, session_id)
-        if row.user_id != caller.user_id and caller.role not in SEES_ALL:
+        if row.user_id != caller.user_id and caller.role not in OPERATORS:
             raise Problem("unknown_session")
         return row
 
@@ -223,7 +223,7 @@ class Playback:
 async def _playable(session: AsyncSession, title_id: str, caller: Caller) -> PackageRow:
     title = await live_title(session, title_id)
     if title.state != "published":
-        if caller.role not in SEES_ALL:
+        if caller.role not in OPERATORS:
             raise Problem("unknown_title")
         raise Problem("title_not_ready", "The title is not published.")
     package = await session.get(PackageRow, title.package_id)

@@ -40,21 +40,23 @@ class Removal:
     async def run(self) -> None:
         """Nothing is left of the titles that were deleted, but for those whose encoder may still be
         writing. Raises Problem or StoreUnavailable when a service is away."""
-        deleted = select(TitleRow.title_id).where(TitleRow.deleted_at.is_not(None))
+        when = TitleRow.deleted_at
+        deleted = select(TitleRow.title_id, when).where(when.is_not(None)).limit(TITLES_AT_ONCE)
         async with self._database.reading() as session:
-            titles = (await session.scalars(deleted.limit(TITLES_AT_ONCE))).all()
-        for title_id in titles:
-            await self._remove(title_id)
+            titles = (await session.execute(deleted)).all()
+        for title_id, deleted_at in titles:
+            assert deleted_at is not None
+            await self._remove(title_id, deleted_at)
 
-    async def _remove(self, title_id: str) -> None:
-        now = self._clock()
+    async def _remove(self, title_id: str, deleted_at: datetime) -> None:
         async with self._database.reading() as session:
             packages = await session.scalars(select(PackageRow).filter_by(title_id=title_id))
-            purges = [self._purge(package, now) for package in packages]
+            purges = [self._purge(package, deleted_at) for package in packages]
             jobs = (await session.scalars(select(JobRow).filter_by(title_id=title_id))).all()
             uploads = (await session.scalars(select(UploadRow).filter_by(title_id=title_id))).all()
         for purge in purges:  # first of all: else an appliance might fill from what is left
             await self._steering.purge(purge)
+        now = self._clock()
         if any(job.lease_expires_at and job.lease_expires_at > now for job in jobs):
             return
         for upload in uploads:
@@ -71,7 +73,8 @@ class Removal:
         while batch := list(islice(keys, DELETES_AT_ONCE)):
             await asyncio.gather(*(self._store.delete(key) for key in batch))
 
-    def _purge(self, package: PackageRow, now: datetime) -> PurgeRequest:
-        """The tombstone outlives the last token, which may have been signed just now."""
+    def _purge(self, package: PackageRow, deleted_at: datetime) -> PurgeRequest:
+        """The tombstone outlives the last token, which may have been signed just before. Said
+        again it is the same one, so that steering has no news for the fleet."""
         longest = self._life.of(package.duration_s) + timedelta(seconds=LEEWAY_S)
-        return PurgeRequest(package_id=package.package_id, until=now + longest)
+        return PurgeRequest(package_id=package.package_id, until=deleted_at + longest)

@@ -1,9 +1,7 @@
 """The route table: every address of the control plane, who may use it, what it takes and gives."""
 
-from functools import cache
 from typing import Annotated, Any
 
-from aiohttp import web
 from pydantic import Field
 
 from control_plane.http_accounts import AccountsHttp
@@ -13,12 +11,13 @@ from control_plane.http_jobs import JobsHttp, LeaseQuery
 from control_plane.http_playback import ManifestQuery, PlaybackHttp, SteerQuery
 from control_plane.http_self import SelfHttp
 from control_plane.http_uploads import UploadsHttp
+from control_plane.roles import ADMINS, ENCODERS, OPERATORS, STEERING, VIEWERS
 from media.api import (
-    MAX_PARTS,
     CompleteUpload,
     Job,
     JobComplete,
     JobFailed,
+    JobHandedBack,
     JobHeartbeat,
     LeaseOffer,
     Login,
@@ -38,18 +37,13 @@ from media.api import (
 from media.fleet import DrainRequest, PackageList, Roster
 from media.ids import JobId, Name, SessionId, TitleId, UploadId
 from media.inventory import CONTENT_TYPES
-from runtime.api import Call, Route, openapi
+from runtime.api import Route, described
 
 VERSION = "1"
-ADMINS = frozenset({"admin"})
-OPERATORS = ADMINS | {"operator"}
-VIEWERS = OPERATORS | {"viewer"}
-ENCODERS = frozenset({"encoder"})
-STEERING = frozenset({"steering"})
 
 TITLE: dict[str, Any] = {"title_id": TitleId}
 UPLOAD: dict[str, Any] = {"upload_id": UploadId}
-PART = UPLOAD | {"number": Annotated[int, Field(ge=1, le=MAX_PARTS)]}
+PART = UPLOAD | {"number": Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]}
 JOB: dict[str, Any] = {"job_id": JobId}
 SESSION: dict[str, Any] = {"session_id": SessionId}
 MANIFEST = SESSION | {"key": Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]}
@@ -77,16 +71,7 @@ def table(
         *_fleet(catalog, fleet),
         *_itself(itself),
     ]
-
-    @cache  # made when it is first asked for: it takes longer than all the rest of the start
-    def described() -> dict[str, Any]:
-        return openapi(routes, "Nearcast control plane", VERSION)
-
-    async def document(call: Call) -> web.Response:
-        return web.json_response(described())
-
-    here = Route("GET", "/openapi.json", document, "This document", media_type="application/json")
-    return [*routes, here]
+    return described(routes, "Nearcast control plane", VERSION)
 
 
 # One line a route where it fits: this is a table.
@@ -94,7 +79,7 @@ def table(
 def _accounts(on: AccountsHttp) -> list[Route]:
     return [
         Route("POST", "/v1/auth/login", on.login, "Signs in", body=Login, answer=Tokens,
-              errors=("wrong_credentials", "too_many_attempts", "unavailable")),
+              errors=("wrong_credentials", "too_many_attempts", "overloaded", "unavailable")),
         Route("GET", "/v1/me", on.me, "Who is signed in", answer=User, roles=VIEWERS),
         Route("POST", "/v1/users", on.create_user, "Makes an account", body=NewUser, answer=User,
               status=201, roles=ADMINS, errors=("name_taken",)),
@@ -153,6 +138,8 @@ def _jobs(on: JobsHttp) -> list[Route]:
               errors=(*held, "not_in_package", "invalid_field", "store_unavailable")),
         Route("POST", "/v1/jobs/{job_id}/fail", on.fail, "The encode failed", params=JOB,
               body=JobFailed, answer=Job, roles=ENCODERS, errors=held),
+        Route("POST", "/v1/jobs/{job_id}/hand-back", on.hand_back, "An encoder has to stop",
+              params=JOB, body=JobHandedBack, answer=Job, roles=ENCODERS, errors=held),
         Route("GET", "/v1/jobs/{job_id}", on.get, "A job", params=JOB, answer=Job,
               roles=OPERATORS, errors=unknown),
         Route("GET", "/v1/jobs/{job_id}/events", on.events, "A job at each change, until it ends",

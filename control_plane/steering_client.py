@@ -17,14 +17,7 @@ AUDIENCE = "steering"
 TIMEOUT_S = 2.0
 # What steering may say that the caller of the control plane can act on. Anything else (that our
 # own token is refused, say) is between the two services.
-PASSED_ON = {
-    "unknown_region",
-    "unknown_appliance",
-    "region_not_simulated",
-    "no_appliance",
-    "purged",
-    "steering_unavailable",
-}
+PASSED_ON = {"unknown_region", "unknown_appliance", "purged", "steering_unavailable"}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,7 +34,8 @@ class SteeringClient:
         )
 
     async def rank(self, request: RankRequest) -> RankAnswer:
-        """Pathways, best first, and who was passed over. Raises Problem `unknown_region`."""
+        """Pathways, best first, and who was passed over. Raises Problem `unknown_region`
+        or `purged`."""
         return await self._model("POST", "/v1/rank", RankAnswer, request)
 
     async def roster(self) -> Roster:

@@ -81,7 +81,8 @@ class TitleRow(Base):
 
 
 class UploadRow(Base):
-    """A master on its way. Once its job exists, the upload is over."""
+    """A master on its way. Once its job exists, the upload is over; so it is once `dropped`, while
+    what the store has of it is cleared away."""
 
     __tablename__ = "uploads"
 
@@ -94,10 +95,12 @@ class UploadRow(Base):
     publish: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(index=True)
     job_id: Mapped[Id | None]
+    dropped: Mapped[bool] = mapped_column(default=False)
 
 
 class JobRow(Base):
-    """One encode of one master. `attempt` counts leases; only the latest holder is heard."""
+    """One encode of one master. `attempt` counts leases; only the latest holder is heard.
+    `failures` counts the attempts that ended badly; until `not_before` nobody tries again."""
 
     __tablename__ = "jobs"
 
@@ -109,6 +112,8 @@ class JobRow(Base):
     publish: Mapped[bool]
     state: Mapped[JobState] = mapped_column(String(16), index=True)
     attempt: Mapped[int]
+    failures: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None]
     holder: Mapped[str | None] = mapped_column(String(32))
     lease_expires_at: Mapped[datetime | None]
     stage: Mapped[str] = mapped_column(String(16))

@@ -1,17 +1,19 @@
 """Uploads: a master goes to the store in parts, straight to it where it gives out addresses.
 
 A row names the upload before the store is asked, so whatever is begun there is known here and
-can be dropped: by the client, or after `upload_s` by `drop_stale`. Completing may be repeated;
-it leads to one job.
+can be dropped: by the client, or after `upload_s` by `drop_stale`, which also ends what a crash
+interrupted. Completing may be repeated; it leads to one job. Of completing and dropping side by
+side one wins, by what the row says.
 """
 
 import asyncio
 import hashlib
 import re
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from control_plane.catalog import live_title
 from control_plane.clock import Clock
@@ -27,6 +29,10 @@ from runtime.log import logger
 
 # Addresses of parts are signed in threads; more at once only queues up there.
 SIGNING_AT_ONCE = 32
+# What a crash left in the store without a row (it came between the two) goes this long after an
+# upload could last, and is looked for this often.
+SWEEP_AFTER = timedelta(days=1)
+SWEEP_EVERY = timedelta(hours=1)
 _ETAG = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -61,6 +67,7 @@ class Uploads:
         self._part_bytes = part_bytes
         self._upload_s = upload_s
         self._completing: dict[str, asyncio.Task[Job]] = {}
+        self._swept_at: datetime | None = None
 
     async def start(self, title_id: str, new: NewUpload) -> Upload:
         """An open upload. Raises Problem `unknown_title`."""
@@ -86,17 +93,18 @@ class Uploads:
             raise Problem("not_found", "The upload has no such part.")
         return OpenPart(row.store_key, _id_in_store(row), wanted)
 
-    async def put_part(self, part: OpenPart, data: bytes) -> str:
+    async def put_part(self, part: OpenPart, pieces: AsyncIterable[bytes]) -> str:
         """The part is in the store; returns its etag. Raises Problem `parts_differ` for another
-        length than announced."""
-        number, announced = part.span.number, part.span.bytes
-        if len(data) != announced:
-            raise Problem("parts_differ", f"Part {number} has {announced} bytes, {len(data)} came.")
+        length than announced, and where the store takes parts itself."""
+        number, size = part.span.number, part.span.bytes
         try:
-            etag = await self._store.put_part(part.store_key, part.store_upload_id, number, data)
+            return await self._store.put_part(
+                part.store_key, part.store_upload_id, number, pieces, size
+            )
         except FileNotFoundError:
             raise Problem("unknown_upload") from None
-        return etag.strip('"')
+        except ValueError as error:
+            raise Problem("parts_differ", f"Part {number}: {error}.") from None
 
     async def complete(self, upload_id: str, done: CompleteUpload) -> Job:
         """The master stands and its job is queued. Raises Problem `parts_differ`; when that is
@@ -117,15 +125,24 @@ class Uploads:
         await self._drop(await self._open(upload_id))
 
     async def drop_stale(self) -> None:
-        """Uploads that were begun too long ago are gone."""
+        """Uploads that were begun too long ago are gone, and those that were being dropped."""
         before = self._clock() - timedelta(seconds=self._upload_s)
-        stale = select(UploadRow).where(UploadRow.created_at < before, UploadRow.job_id.is_(None))
+        over = or_(UploadRow.created_at < before, UploadRow.dropped)
+        stale = select(UploadRow).where(over, UploadRow.job_id.is_(None))
         async with self._database.reading() as session:
             rows = (await session.scalars(stale.limit(100))).all()
         for row in rows:
             if row.upload_id not in self._completing:
                 await self._drop(row)
                 logger().info("upload_dropped", upload_id=row.upload_id, title_id=row.title_id)
+
+    async def sweep(self) -> None:
+        """Nothing is in the store that no row names, unless it came lately."""
+        now = self._clock()
+        if self._swept_at is None or now - self._swept_at >= SWEEP_EVERY:
+            before = now - timedelta(seconds=self._upload_s) - SWEEP_AFTER
+            await self._store.sweep(before.timestamp())
+            self._swept_at = now
 
     async def close(self) -> None:
         """What was being completed has ended."""
@@ -149,6 +166,7 @@ class Uploads:
                 part_bytes=part_size(new.bytes, self._part_bytes),
                 publish=new.publish,
                 created_at=self._clock(),
+                dropped=False,
             )
             session.add(row)
         return row
@@ -172,20 +190,25 @@ class Uploads:
     async def _open(self, upload_id: str) -> UploadRow:
         async with self._database.reading() as session:
             row = await session.get(UploadRow, upload_id)
-        if row is None or row.job_id is not None or row.store_upload_id is None:
+        if row is None or row.dropped or row.job_id is not None or row.store_upload_id is None:
             raise Problem("unknown_upload")
         return row
 
     async def _complete(self, upload_id: str, done: CompleteUpload) -> Job:
         async with self._database.reading() as session:
             row = await session.get(UploadRow, upload_id)
-        if row is None or row.store_upload_id is None:
+        if row is None or row.dropped or row.store_upload_id is None:
             raise Problem("unknown_upload")
         if row.job_id is not None:
             return await self._jobs.get(row.job_id)
         await self._assemble(row, _in_order(done, row))
         await self._check(row, done.sha256)
-        return await self._jobs.create(row, done.sha256)
+        try:
+            return await self._jobs.create(row, done.sha256)
+        except Problem as problem:
+            if problem.code in ("unknown_title", "unknown_upload"):  # it was dropped meanwhile
+                await self._store.delete(row.store_key)
+            raise
 
     async def _assemble(self, row: UploadRow, parts: list[DonePart]) -> None:
         try:
@@ -215,12 +238,18 @@ class Uploads:
         return digest.hexdigest()
 
     async def _drop(self, row: UploadRow) -> None:
-        """Neither parts nor object nor row are left, and the row goes last."""
+        """Neither parts nor object nor row are left, and the row goes last; of an upload that has
+        its job by now all stays."""
+        this = UploadRow.upload_id == row.upload_id
+        closing = update(UploadRow).where(this, UploadRow.job_id.is_(None)).values(dropped=True)
+        async with self._database.writing() as session:
+            if await session.scalar(closing.returning(UploadRow.upload_id)) is None:
+                return
         if row.store_upload_id is not None:
             await self._store.abort_upload(row.store_key, row.store_upload_id)
             await self._store.delete(row.store_key)
         async with self._database.writing() as session:
-            await session.execute(delete(UploadRow).where(UploadRow.upload_id == row.upload_id))
+            await session.execute(delete(UploadRow).where(this))
 
 
 def _in_order(done: CompleteUpload, row: UploadRow) -> list[DonePart]:

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from media.api import Job, JobComplete, JobFailed, JobHeartbeat, Lease, LeaseOffer, Progress
+from media.api import (
+    Job,
+    JobComplete,
+    JobFailed,
+    JobHandedBack,
+    JobHeartbeat,
+    Lease,
+    LeaseOffer,
+    Progress,
+)
 from runtime.client import Client
 from runtime.errors import Problem
 
@@ -42,17 +51,21 @@ class Control:
         word = JobComplete(attempt=lease.attempt, inventory_sha256=inventory_sha256)
         await self._client.call("POST", _path(lease, "complete"), Job, body=word)
 
-    async def fail(
-        self, lease: Lease, problem: Problem, *, retry: bool, timeout_s: float | None = None
-    ) -> None:
+    async def hand_back(self, lease: Lease, timeout_s: float) -> None:
+        """The job waits for another encoder."""
+        word = JobHandedBack(attempt=lease.attempt)
+        path = _path(lease, "hand-back")
+        await self._client.call("POST", path, Job, body=word, timeout_s=timeout_s)
+
+    async def fail(self, lease: Lease, problem: Problem, *, retry: bool) -> None:
         """The job has failed, or with `retry` waits for another try."""
         word = JobFailed(
             attempt=lease.attempt,
             code=problem.code,
-            message=problem.detail[:_MAX_MESSAGE_CHARS],
+            message=_plain(problem.detail)[:_MAX_MESSAGE_CHARS],
             retry=retry,
         )
-        await self._client.call("POST", _path(lease, "fail"), Job, body=word, timeout_s=timeout_s)
+        await self._client.call("POST", _path(lease, "fail"), Job, body=word)
 
 
 def backoff() -> Iterator[float]:
@@ -61,6 +74,11 @@ def backoff() -> Iterator[float]:
     while True:
         yield least
         least = min(least * 2, most)
+
+
+def _plain(text: str) -> str:
+    """The text as `JobFailed` takes it: ffmpeg's last words may quote the film's bytes."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _path(lease: Lease, verb: str) -> str:

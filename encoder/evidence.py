@@ -3,19 +3,16 @@
 `gather` collects an `Evidence`; the rules in `conformance` look at nothing else.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 
+from encoder import rates
 from media.dash import Mpd, Representation
 from media.hls import MediaPlaylist, Multivariant, Variant
 from media.inventory import Inventory
 from media.mp4 import Fragment, Track, presentation
-
-# No player's window of one and a half target durations has more segments.
-_MAX_WINDOW = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Stream:
     @property
     def average_bps(self) -> float:
         """Bits per second of all segments together."""
-        return 8 * sum(self.sizes) / float(self.duration_s)
+        return float(rates.average_bps(self.sizes, self.durations_s))
 
     @property
     def segment_peak_bps(self) -> float:
@@ -106,7 +103,7 @@ class Stream:
     def peak_bps(self) -> float:
         """The peak segment bit rate of RFC 8216bis, 4.4.6.2."""
         target_s = self.playlist.target_duration_s if self.playlist else max(self.durations_s)
-        return peak_bps(self.sizes, self.durations_s, Fraction(target_s))
+        return float(rates.peak_bps(self.sizes, self.durations_s, target_s))
 
 
 @dataclass(frozen=True)
@@ -181,18 +178,3 @@ class Evidence:
             for representation in self.mpd.representations
             if representation.init_url in by_init
         ]
-
-
-def peak_bps(sizes: Sequence[int], durations_s: Sequence[Fraction], target_s: Fraction) -> float:
-    """The highest rate of consecutive segments that last 0.5 to 1.5 target durations together;
-    of all segments when none do. A short last segment alone is no peak."""
-    best = Fraction(0)
-    for first in range(len(sizes)):
-        bits, lasting = 0, Fraction(0)
-        for at in range(first, min(first + _MAX_WINDOW, len(sizes))):
-            bits, lasting = bits + 8 * sizes[at], lasting + durations_s[at]
-            if lasting > target_s * 3 / 2:
-                break
-            if lasting >= target_s / 2:
-                best = max(best, bits / lasting)
-    return float(best or Fraction(8 * sum(sizes)) / sum(durations_s))

@@ -25,23 +25,28 @@ DEMUXERS = (
 MASTER = "master"  # what a master is called where it is worked on, whatever it was before
 
 
-def input_options() -> dict[str, str]:
-    """How every program opens a master."""
+def input_options(max_pixels: int) -> dict[str, str]:
+    """How every program opens a master, and decodes pictures of at most `max_pixels`."""
     return {
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(DEMUXERS),
         # Sound that begins late in a transport stream is still found.
         "probesize": "50M",
         "analyzeduration": "20M",
+        # Containers lie: a header of 160 × 160 in front of pictures of 16,000 × 16,000, or a
+        # picture that grows midway.
+        "max_pixels": str(max_pixels),
     }
 
 
-def encode_argv(program: str, recipe: Recipe, *, preset: str, threads: int) -> list[str]:
+def encode_argv(
+    program: str, recipe: Recipe, *, preset: str, threads: int, max_pixels: int
+) -> list[str]:
     """The command that makes `{rendition_id}.mp4` of every output, beside the master."""
     source = recipe.source
     master = ffmpeg.input(
         MASTER,
-        **input_options(),
+        **input_options(max_pixels),
         # Keep the container's own times, and shift them so that the first frame is at zero: then
         # nothing guesses, and sound keeps its distance to the pictures.
         copyts=None,
@@ -255,6 +260,11 @@ _EXPLAINED: Sequence[tuple[tuple[str, ...], str, str]] = (
         ("Changing audio frame properties",),
         "not_a_video",
         "The film's sound changes its channels or its rate midway; that is not taken.",
+    ),
+    (
+        ("exceeds specified max pixel count",),
+        "not_a_video",
+        "The film has pictures that are larger than is taken here.",
     ),
     (
         ("corrupt", "Invalid data found", "Error submitting packet", "error while decoding",

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from encoder.evidence import Decoded, Evidence, Ledger, Stream
 from encoder.places import Folder, Place, open_web
 from encoder.programs import ffmpeg
+from encoder.settings import MAX_PIXELS
 from media.dash import MPD_PATH, Mpd, read_mpd
 from media.hls import MULTIVARIANT_PATH, Multivariant, read_media, read_multivariant
 from media.inventory import (
@@ -297,6 +298,7 @@ async def _decode(film: Path) -> Decoded:
     argv = [ffmpeg(), "-nostdin", "-hide_banner", "-nostats", "-v", "error"]
     argv += ["-xerror", "-err_detect", "explode"]  # else a broken picture is concealed
     argv += ["-protocol_whitelist", "file", "-format_whitelist", "mov"]  # the bytes are untrusted
+    argv += ["-max_pixels", str(MAX_PIXELS)]
     argv += ["-i", f"file:{film}", "-map", "0"]
     argv += ["-fps_mode", "passthrough"]  # count what is there, neither doubled nor dropped
     argv += ["-progress", "pipe:1", "-f", "null", "-"]

@@ -3,18 +3,16 @@
 Pure, but for `measure_rendition`, which reads a folder.
 """
 
-import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from encoder import rates
 from encoder.packager import INIT
-from media.inventory import FileEntry
+from media.inventory import FileEntry, sha256_of
 from media.mp4 import Fragment, Track, presentation, read_segment, read_track
-
-# RFC 8216bis, 4.4.6.2: the peak is that of any run of segments this long, in target durations.
-_PEAK_SPAN = (Fraction(1, 2), Fraction(3, 2))
 
 
 @dataclass(frozen=True)
@@ -114,38 +112,15 @@ def _fault(one: Measured) -> str | None:
 
 
 def average_bps(one: Measured) -> int:
-    """Bits of all segments over the film's length, rounded up."""
-    return _bps(sum(entry.bytes for entry in one.segments), one.duration_s)
+    """Bits per second of all segments, rounded up."""
+    return math.ceil(rates.average_bps([entry.bytes for entry in one.segments], one.segment_s()))
 
 
 def peak_bps(one: Measured) -> int:
-    """The highest rate of any run of segments between half and one and a half target durations.
-
-    So a last segment of one frame, which is all key frame, is no peak by itself.
-    """
+    """The peak rate as players are told it, rounded up."""
     lengths = one.segment_s()
-    sizes = [entry.bytes for entry in one.segments]
-    target = max(1, round(max(lengths)))
-    least, most = (span * target for span in _PEAK_SPAN)
-    rates = [_bps(size, length) for size, length in _runs(sizes, lengths, most) if length >= least]
-    return max(rates, default=average_bps(one))
-
-
-def _runs(
-    sizes: Sequence[int], lengths: Sequence[Fraction], most: Fraction
-) -> Iterator[tuple[int, Fraction]]:
-    """Bytes and length of every run of consecutive segments that is at most `most` long."""
-    for first in range(len(sizes)):
-        size, length = 0, Fraction(0)
-        for last in range(first, len(sizes)):
-            size, length = size + sizes[last], length + lengths[last]
-            if length > most:
-                break
-            yield size, length
-
-
-def _bps(size: int, length_s: Fraction) -> int:
-    return -int(-size * 8 // length_s)
+    target_s = max(1, round(max(lengths)))
+    return math.ceil(rates.peak_bps([entry.bytes for entry in one.segments], lengths, target_s))
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
@@ -161,4 +136,4 @@ def _numbered(folder: Path) -> Iterator[Path]:
 
 
 def _entry(path: str, data: bytes) -> FileEntry:
-    return FileEntry(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return FileEntry(path=path, bytes=len(data), sha256=sha256_of(data))

@@ -108,7 +108,13 @@ def disk_problem(error: OSError) -> Problem:
 async def _encode(
     folder: Path, recipe: Recipe, settings: EncoderSettings, on_progress: OnProgress
 ) -> None:
-    argv = encode_argv(programs.ffmpeg(), recipe, preset=settings.preset, threads=settings.threads)
+    argv = encode_argv(
+        programs.ffmpeg(),
+        recipe,
+        preset=settings.preset,
+        threads=settings.threads,
+        max_pixels=settings.max_pixels,
+    )
     reader = ProgressReader(frames=recipe.source.cadence.frames)
 
     def take(line: str) -> None:

@@ -71,7 +71,7 @@ def _refuse_unread(master: Path) -> bytes:
 
 async def _packets(folder: Path, settings: EncoderSettings, video_index: int) -> Packets:
     packets = Packets(video_index, max_frames=int(settings.max_duration_s * _MAX_RATE))
-    argv = _argv("-of", "csv=p=0", "-show_entries", _PACKETS)
+    argv = _argv(settings, "-of", "csv=p=0", "-show_entries", _PACKETS)
     limits = settings.limits(settings.probe_timeout_s)
     await run_child(argv, limits=limits, cwd=folder, on_line=packets.add)
     return packets
@@ -80,14 +80,15 @@ async def _packets(folder: Path, settings: EncoderSettings, video_index: int) ->
 async def _json(
     folder: Path, settings: EncoderSettings, entries: str, more: list[str]
 ) -> dict[str, Any]:
-    argv = _argv("-of", "json", *more, "-show_entries", entries)
+    argv = _argv(settings, "-of", "json", *more, "-show_entries", entries)
     limits = settings.limits(settings.probe_timeout_s)
     raw = await run_child(argv, limits=limits, cwd=folder, max_output_bytes=_MAX_JSON_BYTES)
     return dict(json.loads(raw))
 
 
-def _argv(*arguments: str) -> list[str]:
-    options = [part for name, value in input_options().items() for part in (f"-{name}", value)]
+def _argv(settings: EncoderSettings, *arguments: str) -> list[str]:
+    named = input_options(settings.max_pixels)
+    options = [part for name, value in named.items() for part in (f"-{name}", value)]
     return [programs.ffprobe(), "-v", "error", *options, *arguments, MASTER]
 
 

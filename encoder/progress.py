@@ -1,11 +1,10 @@
 """How far a job is: one number over all its stages, for people who wait."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
-from media.api import Progress
+from media.api import Progress, Stage
 
-Stage = Literal["waiting", "download", "probe", "encode", "package", "publish", "done"]
 OnProgress = Callable[[Progress], None]
 
 # Where each stage ends, of the whole; encoding is nearly all of the time.

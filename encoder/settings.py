@@ -11,6 +11,9 @@ Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
 ]
 
+# Decoders allocate by what a header says.
+MAX_PIXELS = 8192 * 4320
+
 
 class EncoderSettings(Settings):
     """Where work comes from and goes to, and what one film may take."""
@@ -34,8 +37,9 @@ class EncoderSettings(Settings):
     )
     preset: Preset = Field("veryfast", description="x264's trade of time for bits")
     max_duration_s: float = Field(6 * 3600.0, gt=0, description="Longest film that is taken")
-    # Decoders allocate by what a header says. The default is 8192 × 4320.
-    max_pixels: int = Field(35_389_440, gt=0, description="Largest picture that is taken")
+    max_pixels: int = Field(
+        MAX_PIXELS, gt=0, lt=1 << 31, description="Largest picture that is taken"
+    )
     probe_timeout_s: float = Field(
         900.0, gt=0, description="For reading a master's packet times, the whole file once"
     )

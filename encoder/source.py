@@ -51,8 +51,6 @@ class Source:
     `width` and `height` are those of the shown picture: rotated as it asks, in square pixels.
     """
 
-    container: str
-    codec: str
     video_index: int
     width: int
     height: int
@@ -153,7 +151,6 @@ def interpret(
     Raises Problem `not_a_video` or `truncated_file`.
     """
     film = choose_video(described)
-    container = str(described.get("format", {}).get("format_name", ""))
     width, height = _shown_size(film)
     if width < MIN_WIDTH or height < MIN_HEIGHT:
         raise Problem(
@@ -170,8 +167,6 @@ def interpret(
             f"The film lasts {rhythm.duration_s:.0f} s; at most {max_duration_s:.0f} s are taken.",
         )
     return Source(
-        container=container,
-        codec=film["codec_name"],
         video_index=film["index"],
         width=width,
         height=height,

@@ -180,9 +180,8 @@ class Worker:
 
     async def _hand_back(self, lease: Lease) -> None:
         logger().info("job_handed_back")
-        stopped = Problem("unavailable", "The encoder was stopped.")
         with suppress(Problem):
-            await self._control.fail(lease, stopped, retry=True, timeout_s=_LAST_WORD_S)
+            await self._control.hand_back(lease, _LAST_WORD_S)
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

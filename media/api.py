@@ -4,17 +4,21 @@ Requests refuse unknown fields (a typo is an error, and nothing can be assigned 
 answers are read leniently by older clients.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from media.fleet import Pathway, Skipped
 from media.ids import JobId, Name, PackageId, SessionId, TitleId, UploadId, UserId
 
 Role = Literal["viewer", "operator", "admin"]
 TitleState = Literal["draft", "published"]
+# The stages of a job, in their order.
+Stage = Literal["waiting", "download", "probe", "encode", "package", "publish", "done"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
+# Text without control characters: terminals obey some, and PostgreSQL keeps no NUL.
+Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 MAX_MASTER_BYTES = 2 * 1024**4
 MAX_PARTS = 10_000
 
@@ -64,7 +68,7 @@ class User(Answer):
 class NewTitle(Request):
     """`POST /v1/titles`"""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Plain = Field(min_length=1, max_length=200)
 
 
 class Title(Answer):
@@ -134,9 +138,7 @@ class CompleteUpload(Request):
 class Progress(Answer):
     """How far a job is: `fraction` from 0 to 1 over all its stages."""
 
-    stage: Literal["waiting", "download", "probe", "encode", "package", "publish", "done"] = (
-        "waiting"
-    )
+    stage: Stage = "waiting"
     fraction: float = Field(0.0, ge=0, le=1)
     speed: float | None = None  # seconds of film per second
     eta_s: float | None = None
@@ -150,7 +152,7 @@ class Job(Answer):
     state: JobState
     progress: Progress
     attempt: int
-    error_code: str | None = None
+    error_code: str | None = None  # why the latest attempt failed
     error: str | None = None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
@@ -190,12 +192,18 @@ class JobComplete(Request):
 
 
 class JobFailed(Request):
-    """`POST /v1/jobs/{job_id}/fail`: with `retry` the job goes back to the queue."""
+    """`POST /v1/jobs/{job_id}/fail`: with `retry` the job is tried again after a while."""
 
     attempt: int
     code: str = Field(max_length=64, pattern=r"^[a-z0-9_]+$")
-    message: str = Field(max_length=1000)
+    message: Plain = Field(max_length=1000)
     retry: bool = False
+
+
+class JobHandedBack(Request):
+    """`POST /v1/jobs/{job_id}/hand-back`: the encoder has to stop; the attempt does not count."""
+
+    attempt: int
 
 
 class NewSession(Request):

@@ -60,6 +60,11 @@ def to_bytes(identifier: str) -> bytes:
     return decode(identifier.partition("_")[2]).to_bytes(16, "big")
 
 
+def made_ms(identifier: str) -> int:
+    """When the identifier was made, in Unix milliseconds. Raises ValueError."""
+    return decode(identifier.partition("_")[2]) >> 80
+
+
 def from_bytes(prefix: str, raw: bytes) -> str:
     """The identifier of 16 bytes. Raises ValueError for another length."""
     if len(raw) != 16:

@@ -128,10 +128,6 @@ class Inventory(BaseModel):
         shared = sum(entry.bytes for entry in self.files)
         return shared + sum(r.total_bytes + r.file_list.bytes for r in self.renditions)
 
-    def rendition(self, rendition_id: str) -> Rendition | None:
-        """The rendition of this id, or None."""
-        return next((r for r in self.renditions if r.rendition_id == rendition_id), None)
-
 
 def to_bytes(model: Inventory | FileList) -> bytes:
     """The canonical JSON: what is hashed is what is stored."""

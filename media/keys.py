@@ -5,13 +5,14 @@ file, so a stolen appliance can sign in its own name only, and for fills only.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from media.secret import read_or_make
 
 MachineRole = Literal["control", "steering", "encoder", "appliance"]
 
@@ -27,25 +28,7 @@ class Identity:
     @classmethod
     def open(cls, name: str, role: MachineRole, path: Path) -> "Identity":
         """The identity whose key is in `path`; made there (0600) when the file does not exist."""
-        try:
-            return cls(name, role, _read_key(path))
-        except FileNotFoundError:
-            pass
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:  # another process was faster
-            return cls(name, role, _read_key(path))
-        key = Ed25519PrivateKey.generate()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
-        return cls(name, role, key)
+        return cls(name, role, _key_in(read_or_make(path, _new_key), path))
 
     @property
     def public(self) -> "PublicIdentity":
@@ -89,8 +72,14 @@ class Keyring:
         temporary.replace(path)
 
 
-def _read_key(path: Path) -> Ed25519PrivateKey:
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _key_in(pem: bytes, path: Path) -> Ed25519PrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} does not hold an Ed25519 key")
     return key

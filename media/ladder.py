@@ -35,7 +35,7 @@ class AudioRung(BaseModel):
 class Ladder(BaseModel):
     """The rungs from the lowest to the highest, and how time is cut.
 
-    `segment_s` is a whole number of GOPs of `gop_s`, so that every segment starts with an IDR
+    A segment has `segment_gops` GOPs of `gop_s` seconds, so that every segment starts with an IDR
     (Apple HLS Authoring Specification 7.4) and boundaries agree across rungs.
     """
 
@@ -44,8 +44,3 @@ class Ladder(BaseModel):
     audio: AudioRung | None = AudioRung()
     gop_s: float = Field(2.0, gt=0, le=10)
     segment_gops: int = Field(3, ge=1, le=10)
-
-    @property
-    def segment_s(self) -> float:
-        """Nominal seconds per segment."""
-        return self.gop_s * self.segment_gops

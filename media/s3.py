@@ -5,8 +5,9 @@ tried here knows. Addresses are path-style, as self-hosted servers want them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,12 +175,10 @@ class S3Store:
             ),
         )
 
-    async def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
-        answer = await self._run(
-            key,
-            lambda: self._client.upload_part(**self._part(key, upload_id, number), Body=data),
-        )
-        return str(answer["ETag"])
+    async def put_part(
+        self, key: str, upload_id: str, number: int, pieces: AsyncIterable[bytes], size: int
+    ) -> str:
+        raise ValueError("it goes to its presigned address")
 
     async def finish_upload(self, key: str, upload_id: str, parts: list[DonePart]) -> None:
         named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
@@ -203,6 +202,20 @@ class S3Store:
             )
         except FileNotFoundError:
             pass
+
+    async def sweep(self, before_s: float) -> None:
+        before = datetime.fromtimestamp(before_s, UTC)
+        wanted = {"Bucket": self._bucket, "Prefix": self._prefix}
+        while True:
+            page = await self._run("", partial(self._client.list_multipart_uploads, **wanted))
+            for upload in page.get("Uploads", ()):
+                if upload["Initiated"] < before:
+                    key = upload["Key"].removeprefix(self._prefix)
+                    await self.abort_upload(key, upload["UploadId"])
+            if not page.get("IsTruncated"):
+                return
+            wanted["KeyMarker"] = page["NextKeyMarker"]
+            wanted["UploadIdMarker"] = page["NextUploadIdMarker"]
 
     async def create_bucket(self) -> None:
         """The bucket exists."""

@@ -41,7 +41,7 @@ _MALFORMED = (
     TypeError,
     AttributeError,
     RecursionError,
-    OverflowError,
+    ArithmeticError,  # of decimal fractions and bigfloats (RFC 8949 3.4.4)
 )
 _SIGNERS = {"play": "control", "fill": "appliance"}
 
@@ -116,7 +116,7 @@ def sign_machine_token(identity: Identity, audience: str, now_s: int) -> str:
 
 
 def verify_machine_token(token: str, ring: Keyring, audience: str) -> PublicIdentity:
-    """Who speaks. Raises TokenRefused."""
+    """Who speaks. Raises TokenRefused, and nothing else, whatever the input."""
     try:
         signer = ring.get(str(jwt.get_unverified_header(token).get("kid")))
         if signer is None:
@@ -132,7 +132,7 @@ def verify_machine_token(token: str, ring: Keyring, audience: str) -> PublicIden
         )
     except jwt.ExpiredSignatureError:
         raise TokenRefused("token_expired") from None
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):  # ValueError: bytes of no text
         raise TokenRefused("token_invalid") from None
     return signer
 

@@ -27,7 +27,6 @@ class Limits:
     timeout_s: float = 3600.0
     memory_bytes: int = 8 * 1024**3
     file_bytes: int = 1 << 40
-    cpu_s: int | None = None
 
 
 class ChildFailed(Exception):
@@ -109,8 +108,6 @@ def _prepare(limits: Limits, parent_pid: int) -> Callable[[], None]:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes,) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if limits.cpu_s is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s,) * 2)
 
     return in_child
 

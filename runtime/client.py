@@ -65,9 +65,11 @@ class Client:
         body: BaseModel | None = None,
         query: dict[str, str] | None = None,
         timeout_s: float | None = None,
+        known: str = "",
     ) -> bytes:
-        """The bytes of the answer. Raises Problem."""
-        headers: dict[str, str] = {}
+        """The bytes of the answer; none when it is still the one whose ETag is `known`. Raises
+        Problem."""
+        headers: dict[str, str] = {"If-None-Match": f'"{known}"'} if known else {}
         token = self._authorize()
         if token:
             headers["Authorization"] = f"Bearer {token}"

@@ -1,8 +1,11 @@
 """The arguments that every service is started with: `python -m ROOM --data DIR …`."""
 
 import argparse
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from runtime.service import Service, run
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,16 @@ def launch_parser(room: str) -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="overrules a setting"
     )
     return parser
+
+
+def start(room: str, main: Callable[[Service, Launch], Awaitable[None]]) -> int:
+    """Runs the room's service as the command line says, and returns its exit code."""
+    launch = Launch.parse(launch_parser(room))
+    return run(
+        room,
+        launch.instance,
+        lambda service: main(service, launch),
+        ready_fd=launch.ready_fd,
+        lifeline_fd=launch.lifeline_fd,
+        log_level=launch.log_level,
+    )

@@ -1,7 +1,8 @@
 """Logs: one JSON object a line on standard error, through structlog.
 
-Every line has ts, level, event, service and instance; `bind` adds request_id and the like for
-the task at hand. Tokens and query strings are never logged: callers pass ids.
+Every line has ts, level, event, service and instance, and what structlog's context variables hold
+for the task at hand, such as request_id. Tokens and query strings are never logged: callers pass
+ids.
 """
 
 import logging
@@ -31,6 +32,7 @@ def configure(service: str, instance: str, level: str = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Bridge())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
@@ -38,9 +40,11 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger())
 
 
-def bind(**fields: Any) -> None:
-    """Adds fields to every line of the current task."""
-    structlog.contextvars.bind_contextvars(**fields)
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for requests that are no HTTP: aiohttp logs them as errors of the service and quotes
+    them, tokens and all, and anybody could fill a disk with them."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__ != "aiohttp.http_exceptions"
 
 
 class _Bridge(logging.Formatter):

@@ -32,11 +32,15 @@ class Service:
         self.instance = instance
         self.stopping = asyncio.Event()
         self.exit_code = 0
+        self._is_ready = False
         self._ready_fd = ready_fd
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ready(self, **urls: str) -> None:
-        """Tells the parent, in one JSON line on the ready descriptor, that work can come."""
+        """Tells the parent, in one JSON line on the ready descriptor, that work can come; once."""
+        if self._is_ready:
+            return
+        self._is_ready = True
         logger().info("ready", **urls)
         self._say(
             {"service": self.name, "instance": self.instance, "pid": os.getpid(), "urls": urls}
@@ -110,9 +114,11 @@ async def _live(
     loop = asyncio.get_running_loop()
 
     def stop_soon() -> None:
+        if lifeline_fd is not None:
+            loop.remove_reader(lifeline_fd)  # closed, it would stay readable
         if not service.stopping.is_set():
             service.stop()
-            loop.call_later(GRACE_S, os._exit, 1)
+        loop.call_later(GRACE_S, os._exit, 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_soon)

@@ -15,8 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.errors import Problem
 
-FILE_NAME = "nearcast.toml"
-
 
 class Settings(BaseModel):
     """Base of every room's settings."""

@@ -87,6 +87,8 @@ class Daemon:
         ready_read, ready_write = os.pipe()
         life_read, life_write = os.pipe()
         parent = os.getpid()
+        self._close_lifeline()
+        self._lifeline = life_write
         try:
             self.process = await asyncio.create_subprocess_exec(
                 *self.argv,
@@ -99,11 +101,13 @@ class Daemon:
                 start_new_session=True,  # Ctrl-C is for us; we stop it in order
                 preexec_fn=lambda: die_with_parent(parent),
             )
+        except BaseException:
+            os.close(ready_read)
+            self._close_lifeline()
+            raise
         finally:
             os.close(ready_write)
             os.close(life_read)
-        self._close_lifeline()
-        self._lifeline = life_write
         try:
             self.urls = await self._read_ready(ready_read)
         except BaseException:
@@ -139,17 +143,17 @@ class Daemon:
             assert self.process is not None
             began = loop.time()
             code = await self.process.wait()
-            self.died()
             logger().warning("ended", daemon=self.name, code=code)
             pause = BACKOFF_S[0] if loop.time() - began > _STEADY_S else pause
             while True:
+                self.died()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF_S[1])
                 try:
                     await self._spawn()
                     break
-                except Problem as problem:
-                    logger().error("not_restarted", daemon=self.name, why=problem.detail)
+                except (Problem, OSError, ValueError) as error:  # no memory, or an odd last word
+                    logger().error("not_restarted", daemon=self.name, why=str(error))
 
     def _close_lifeline(self) -> None:
         if self._lifeline is not None:

@@ -1,5 +1,5 @@
 """Steering: knows the appliances, plans what they hold, and sends each viewer to the best ones.
 
 Decisions (pure): `networks`, `places`, `holdings`, `roster`, `rank`, `placement`, `manifests`.
-Hands: `archive`, `notices`, `catalog`, `contexts`, `machines`, `server`. `app` wires them.
+Hands: `archive`, `notices`, `catalog`, `contexts`, `server`. `app` wires them.
 """

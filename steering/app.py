@@ -8,12 +8,14 @@ from media.keys import Identity
 from media.token import sign_machine_token
 from runtime.api import make_app
 from runtime.client import Client
+from runtime.launch import Launch
+from runtime.machines import MachineGate
 from runtime.service import Service, serve_http
+from runtime.settings import load
 from runtime.state import open_state
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
-from steering.machines import MachineGate
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
 from steering.roster import RosterBook
@@ -24,12 +26,23 @@ from steering.settings import SteeringSettings
 NAME = "steering"
 
 
+async def main(service: Service, launch: Launch) -> None:
+    """The service, until it is asked to stop."""
+    settings = load(SteeringSettings, NAME, file=launch.config, flags=launch.flags)
+    await serve(service, launch.data, settings)
+
+
 async def serve(service: Service, data: Path, settings: SteeringSettings) -> None:
     """Steering answers until the service stops."""
     secrets = data / "secrets"
     identity = Identity.open(NAME, "steering", secrets / f"{NAME}.key")
     atlas = settings.atlas()
-    roster = RosterBook(atlas, settings.report_timeout_s, settings.forget_s)
+    roster = RosterBook(
+        atlas,
+        report_timeout_s=settings.report_timeout_s,
+        forget_s=settings.forget_s,
+        session_bps=settings.session_bps,
+    )
     state = open_state(settings.state)
     control_plane = Client(
         settings.control_plane_url,

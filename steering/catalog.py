@@ -2,13 +2,13 @@
 plans go on while the control plane is away, even over a restart."""
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from media.fleet import PackageList, PackageRef
+from media.inventory import sha256_of
 from runtime.client import Client
 from runtime.durable import write_durably
 from runtime.errors import Problem
@@ -19,7 +19,7 @@ MAX_BACK_OFF_S = 15.0
 
 @dataclass(frozen=True)
 class Listing:
-    """Packages, newest first. Equal revisions (a digest) have equal packages."""
+    """Packages, newest first. `revision` is the SHA-256 of their list, and its ETag."""
 
     revision: str
     packages: tuple[PackageRef, ...]
@@ -31,7 +31,7 @@ def listing(raw: bytes) -> Listing:
     newest_first = sorted(
         packages, key=lambda package: (package.published_at, package.package_id), reverse=True
     )
-    return Listing(hashlib.sha256(raw).hexdigest(), tuple(newest_first))
+    return Listing(sha256_of(raw), tuple(newest_first))
 
 
 class PackageCatalog:
@@ -72,8 +72,8 @@ class PackageCatalog:
 
     async def refresh(self) -> None:
         """`listing` is what the control plane has now, and so is the copy. Raises Problem."""
-        raw = await self._client.call_raw("GET", "/v1/packages")
-        if hashlib.sha256(raw).hexdigest() == self.listing.revision:
+        raw = await self._client.call_raw("GET", "/v1/packages", known=self.listing.revision)
+        if not raw or sha256_of(raw) == self.listing.revision:
             return
         try:
             self.listing = await asyncio.to_thread(listing, raw)

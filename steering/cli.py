@@ -1,6 +1,5 @@
 """Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,19 +8,17 @@ from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Column, Table
 
-from media.api import SteerAnswer, Title, TitlePage
+from media.api import SteerAnswer
 from media.fleet import DrainRequest, Roster, RosterEntry
-from media.ids import ID
-from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import Problem
+from runtime.titles import find_title
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
 fleet = typer.Typer(help="The appliances of the cluster.", no_args_is_help=True)
 app.add_typer(fleet, name="fleet")
 
 _DEFAULT_DATA = Path(".nearcast")
-_TITLE_ID = re.compile(rf"ttl_{ID}")
 _CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
 Appliance = Annotated[str, typer.Argument(metavar="ID", help="The appliance's id.")]
 
@@ -45,8 +42,8 @@ def steer(
 
     async def ask() -> SteerAnswer:
         async with signed_in(data) as control_plane:
-            title_id = await find_title(control_plane, title)
-            path = f"/v1/titles/{title_id}/steer"
+            found = await find_title(control_plane, title)
+            path = f"/v1/titles/{found.title_id}/steer"
             return await control_plane.call("GET", path, SteerAnswer, query=query)
 
     answer = perform(ask(), json=json)
@@ -131,27 +128,6 @@ def restore(
     Example: nearcast fleet restore north-1
     """
     _set_drain(appliance_id, False, data, json)
-
-
-async def find_title(control_plane: Client, title: str) -> str:
-    """The id of the title with this id or name. Raises Problem `unknown_title`, also when several
-    have the name."""
-    if _TITLE_ID.fullmatch(title):
-        return title
-    page = await control_plane.call("GET", "/v1/titles", TitlePage, query={"q": title})
-    found = _named(page.titles, title)
-    if len(found) == 1:
-        return found[0].title_id
-    if not found:
-        raise Problem("unknown_title", f"There is no title {title!r}.")
-    ids = ", ".join(one.title_id for one in found[:5])
-    raise Problem("unknown_title", f"{len(found)} titles match {title!r}; give an id: {ids}.")
-
-
-def _named(titles: tuple[Title, ...], name: str) -> list[Title]:
-    """The titles of exactly this name, or else all that the search found."""
-    exact = [one for one in titles if one.name.casefold() == name.casefold()]
-    return exact or list(titles)
 
 
 async def _roster(data: Path) -> Roster:

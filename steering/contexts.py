@@ -4,7 +4,6 @@ All that an answer needs travels in the token, so any instance can answer, also 
 It is a JWT (HS256) under a secret that only steering has.
 """
 
-import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from media.fleet import ClientAddress
 from media.ids import Name, PackageId, SessionId
+from media.secret import read_or_make
 from runtime.errors import Problem
 
 MAX_OFFERED = 16
+SECRET_BYTES = 32
 # Sixteen names of 32 characters and the ids, in base64, with room.
 MAX_TOKEN_CHARS = 1600
 # Verified contexts kept, about 2 KB each. Only genuine ones are, so no one can crowd others out
@@ -46,17 +47,10 @@ class Contexts:
     @classmethod
     def open(cls, path: Path) -> "Contexts":
         """With the secret in `path`, made there (0600) when the file does not exist."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            secret = path.read_bytes()
-            if len(secret) < 32:
-                raise Problem("internal", f"{path} is damaged: it has to hold 32 bytes.") from None
-            return cls(secret)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        return cls(path.read_bytes())
+        secret = read_or_make(path, lambda: secrets.token_bytes(SECRET_BYTES))
+        if len(secret) < SECRET_BYTES:
+            raise Problem("internal", f"{path} is damaged: it has to hold {SECRET_BYTES} bytes.")
+        return cls(secret)
 
     def sign(self, context: Context) -> str:
         """The token, about 400 characters."""

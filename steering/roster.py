@@ -17,6 +17,8 @@ from steering.rank import Candidate
 
 # A report is about 1 KB in memory, a shelf of a thousand packages about 1 MB.
 MAX_APPLIANCES = 10_000
+# Sessions sent to one appliance between two reports; it is full long before.
+MAX_ASSIGNED = 100_000
 
 
 class Record(BaseModel):
@@ -38,15 +40,19 @@ class Member:
 
 
 class RosterBook:
-    """Keeps the newest report and the holdings of each appliance, at most MAX_APPLIANCES."""
+    """Keeps the newest report and the holdings of each appliance, at most MAX_APPLIANCES.
+    `session_bps` is the load that a session sent somewhere counts for."""
 
-    def __init__(self, atlas: Atlas, report_timeout_s: float, forget_s: float) -> None:
+    def __init__(
+        self, atlas: Atlas, *, report_timeout_s: float, forget_s: float, session_bps: int
+    ) -> None:
         self.shelves = Shelves()
         self._atlas = atlas
         self._report_timeout_s = report_timeout_s
         self._forget_s = forget_s
+        self._session_bps = session_bps
         self._records: dict[str, Record] = {}
-        self._assigned_bps: dict[str, int] = {}  # sessions sent there since its last report
+        self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
 
     def hear(self, report: Report, now_s: float) -> bool:
         """The report counts; returns whether it was news. One that is older than the newest of the
@@ -81,20 +87,23 @@ class RosterBook:
             return False
         if known is not None and known.heard_s >= record.heard_s:
             return False
-        if record.report.site not in self._atlas.sites or now_s - record.heard_s > self._forget_s:
+        if record.report.site not in self._atlas.sites or _age_s(record, now_s) > self._forget_s:
             return False
         self._set(record)
         return True
 
-    def assign(self, appliance_id: str, bps: int) -> None:
-        """A viewer was sent there; it counts as load until the appliance's next report."""
+    def assign(self, appliance_id: str, session_id: str) -> None:
+        """A session was sent there. It counts as load until the appliance's next report: once,
+        however often its player asks."""
         if appliance_id in self._records:
-            self._assigned_bps[appliance_id] = self._assigned_bps.get(appliance_id, 0) + bps
+            sessions = self._assigned.setdefault(appliance_id, set())
+            if len(sessions) < MAX_ASSIGNED:
+                sessions.add(session_id)
 
     def forget_silent(self, now_s: float) -> None:
         """Appliances silent for `forget_s` are gone from the roster."""
         for appliance_id, record in list(self._records.items()):
-            if now_s - record.heard_s > self._forget_s:
+            if _age_s(record, now_s) > self._forget_s:
                 self._drop(appliance_id)
 
     @property
@@ -108,7 +117,7 @@ class RosterBook:
 
     def alive(self, record: Record, now_s: float) -> bool:
         """Whether the appliance was heard lately and does not call itself out."""
-        recent = now_s - record.heard_s <= self._report_timeout_s
+        recent = _age_s(record, now_s) <= self._report_timeout_s
         return recent and record.report.state != "out"
 
     def members(self, now_s: float) -> tuple[Member, ...]:
@@ -138,7 +147,7 @@ class RosterBook:
             RosterEntry(
                 report=record.report,
                 region=self._atlas.sites[record.report.site].region,
-                age_s=round(now_s - record.heard_s, 3),
+                age_s=round(_age_s(record, now_s), 3),
                 alive=self.alive(record, now_s),
                 draining=appliance_id in draining or record.report.state == "draining",
                 packages_held=self.shelves.whole_packages(appliance_id),
@@ -153,35 +162,41 @@ class RosterBook:
     ) -> Candidate:
         record = self._records[appliance_id]
         report = record.report
-        assigned = self._assigned_bps.get(appliance_id, 0) / report.capacity_bps
+        assigned_bps = len(self._assigned.get(appliance_id, ())) * self._session_bps
         return Candidate(
             appliance_id=appliance_id,
             site=report.site,
             url=report.url,
             state=report.state,
             bottleneck=report.bottleneck,
-            age_s=now_s - record.heard_s,
+            age_s=_age_s(record, now_s),
             clock_skew_s=record.clock_skew_s,
             draining=draining,
-            load=report.load + assigned,
+            load=report.load + assigned_bps / report.capacity_bps,
             capacity_bps=report.capacity_bps,
             held=self.shelves.share(appliance_id, package_id),
         )
 
     def _set(self, record: Record) -> None:
         self._records[record.report.appliance_id] = record
-        self._assigned_bps.pop(record.report.appliance_id, None)
+        self._assigned.pop(record.report.appliance_id, None)
 
     def _make_room(self, now_s: float) -> None:
         """There is room for one more: the one silent for longest makes it, if it is dead."""
         if len(self._records) < MAX_APPLIANCES:
             return
-        oldest = min(self._records.values(), key=lambda record: record.heard_s)
+        oldest = max(self._records.values(), key=lambda record: _age_s(record, now_s))
         if self.alive(oldest, now_s):
             raise Problem("overloaded", f"Steering keeps {MAX_APPLIANCES} appliances at most.")
         self._drop(oldest.report.appliance_id)
 
     def _drop(self, appliance_id: str) -> None:
         del self._records[appliance_id]
-        self._assigned_bps.pop(appliance_id, None)
+        self._assigned.pop(appliance_id, None)
         self.shelves.drop(appliance_id)
+
+
+def _age_s(record: Record, now_s: float) -> float:
+    """How long ago the report came. One from the future came before our clock was set back, nobody
+    knows when: it is as old as it lies ahead, so a dead appliance does not live on until then."""
+    return abs(now_s - record.heard_s)

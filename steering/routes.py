@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from aiohttp import web
-
 from media.fleet import (
     MAX_REPORT_BYTES,
     DrainRequest,
@@ -19,7 +17,7 @@ from media.fleet import (
     Roster,
 )
 from media.ids import Name
-from runtime.api import Call, Route, openapi
+from runtime.api import Route, described
 from steering.manifests import SteerQuery
 from steering.server import MANIFEST_TYPE, Health, Since, Steering
 
@@ -84,10 +82,4 @@ def routes(steering: Steering) -> list[Route]:
             media_type="text/plain",
         ),
     ]  # fmt: skip
-    document = openapi(table, "Nearcast steering", "1.0")
-
-    async def describe(call: Call) -> web.Response:
-        return web.json_response(document)
-
-    described = Route("GET", "/openapi.json", describe, "This API", media_type="application/json")
-    return [*table, described]
+    return described(table, "Nearcast steering", "1")

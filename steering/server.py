@@ -21,7 +21,7 @@ from media.fleet import (
     Roster,
     SteeringManifest,
 )
-from runtime.api import Call, model_response, problem_response
+from runtime.api import Call, has_tag, model_response, problem_response
 from runtime.errors import Problem
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
@@ -114,7 +114,7 @@ class Steering:
         listing = self.catalog.listing
         inputs = (listing.revision, members, purged)
         version = self._plan_versions.find(wanting, *inputs)
-        if version is not None and _has_tag(call.request, version):
+        if version is not None and has_tag(call.request, version):
             return self._unchanged(version)
         made = plan(
             wanting,
@@ -125,7 +125,7 @@ class Steering:
             purged=purged,
         )
         self._plan_versions.keep(made.version, wanting, *inputs)
-        if _has_tag(call.request, made.version):
+        if has_tag(call.request, made.version):
             return self._unchanged(made.version)
         self.metrics.plans.labels(answer="plan").inc()
         response = model_response(made)
@@ -150,7 +150,7 @@ class Steering:
             self.metrics.skipped.labels(code=skipped.code).inc()
         if request.session_id is None or not answer.pathways:
             return answer
-        self.roster.assign(answer.pathways[0].appliance_id, self.settings.session_bps)
+        self.roster.assign(answer.pathways[0].appliance_id, request.session_id)
         ends = request.expires_at
         context = Context(
             session_id=request.session_id,
@@ -224,7 +224,7 @@ class Steering:
         ranked = [] if expired else self._rank_again(context, word.current)
         priority = priorities(ranked, context.offered)
         if word.current is not None and priority[0] != word.current:
-            self.roster.assign(priority[0], settings.session_bps)
+            self.roster.assign(priority[0], context.session_id)
         self.metrics.manifests.labels(word.protocol, "expired" if expired else "ranked").inc()
         if word.throughput_bps is not None:
             self.metrics.throughput.labels(word.protocol).observe(word.throughput_bps)
@@ -273,8 +273,3 @@ def _own_name(call: Call) -> str:
 def _wanting(record: Record) -> Wanting:
     report = record.report
     return Wanting(report.appliance_id, report.site, report.budget_bytes)
-
-
-def _has_tag(request: web.Request, version: str) -> bool:
-    """Whether `If-None-Match` names the version (RFC 9110, 13.1.2)."""
-    return any(tag.value in (version, "*") for tag in request.if_none_match or ())

@@ -1,8 +1,14 @@
-"""A real Chromium for tests, driven by playwright.
+"""A real Chromium for tests, driven by playwright. It starts once for a file of tests:
 
-async with open_browser(tmp_path) as browser:
-    page = await browser.open(url)
-    await until(page, "nearcast.stats().position_s > 2")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Chromium]:
+    async with launch_chromium() as running:
+        yield running
+
+async def test_moves(chromium: Chromium) -> None:
+    async with open_browser(chromium) as browser:
+        page = await browser.open(url)
+        await until(page, "nearcast.stats().position_s > 2")
 """
 
 import asyncio
@@ -12,10 +18,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser as Chromium
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -33,7 +39,7 @@ FLAGS = (
 POLL_S = 0.05
 
 
-def chromium() -> str:
+def find_chromium() -> str:
     """The program. Skips the test where there is none, but fails it on CI."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is not None:
@@ -65,24 +71,30 @@ class Browser:
 
 
 @asynccontextmanager
-async def open_browser(
-    folder: Path, *, width: int = 1280, height: int = 800
-) -> AsyncIterator[Browser]:
-    """Chromium with a fresh profile in `folder`; it is gone when the block ends."""
-    program = chromium()
+async def launch_chromium() -> AsyncIterator[Chromium]:
+    """A running Chromium; it has ended when the block ends."""
+    program = find_chromium()
     async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            folder / "profile",
-            executable_path=program,
-            headless=True,
-            args=list(FLAGS),
-            viewport={"width": width, "height": height},
+        chromium = await playwright.chromium.launch(
+            executable_path=program, headless=True, args=list(FLAGS)
         )
-        context.set_default_timeout(15_000)
         try:
-            yield Browser(context)
+            yield chromium
         finally:
-            await context.close()
+            await chromium.close()
+
+
+@asynccontextmanager
+async def open_browser(
+    chromium: Chromium, *, width: int = 1280, height: int = 800
+) -> AsyncIterator[Browser]:
+    """A fresh profile, with a cache, storage and connections of its own."""
+    context = await chromium.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(15_000)
+    try:
+        yield Browser(context)
+    finally:
+        await context.close()
 
 
 async def until(page: Page, expression: str, timeout_s: float = 20.0) -> Any:

@@ -17,9 +17,10 @@ from media.fleet import (
     Plan,
     RankAnswer,
 )
+from media.inventory import sha256_of
 from media.keys import Identity, Keyring
 from media.token import sign_machine_token, verify_machine_token
-from runtime.api import Call, Caller, Route, make_app
+from runtime.api import Call, Caller, Route, has_tag, make_app
 from runtime.service import Service, serve_http
 from steering.app import serve
 from steering.settings import SteeringSettings
@@ -42,6 +43,7 @@ class ControlPlane:
         self.stranger = Identity.open("north-9", "appliance", data / "elsewhere.key")
         self.trust(self.steering, self.control, *self.appliances.values(), data=data)
         self.packages: tuple[PackageRef, ...] = tuple(package(n, 300_000) for n in (1, 3, 2))
+        self.answered: list[int] = []
         self.runner: web.AppRunner | None = None
         self.url = "http://127.0.0.1:1"
 
@@ -56,8 +58,14 @@ class ControlPlane:
             machine = verify_machine_token(token, ring, "control")
             return Caller(machine.name, machine.role)
 
-        async def give(call: Call) -> PackageList:
-            return PackageList(packages=self.packages)
+        async def give(call: Call) -> web.Response:
+            listed = PackageList(packages=self.packages).model_dump_json().encode()
+            tag = sha256_of(listed)
+            known = has_tag(call.request, tag)
+            response = web.Response(status=304) if known else web.Response(body=listed)
+            response.etag = tag
+            self.answered.append(response.status)
+            return response
 
         roles = frozenset({"steering"})
         route = Route("GET", "/v1/packages", give, "Packages", answer=PackageList, roles=roles)

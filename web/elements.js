@@ -10,11 +10,15 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Text as nodes: what stands in backticks is a command. */
+const prose = (text) =>
+  text.split("`").map((part, i) => (i % 2 ? element("code", {}, part) : part));
+
 /** Shows an error with its way out in an element of role "alert"; null hides it. */
 export function showError(box, error) {
   box.hidden = !error;
   box.replaceChildren();
   if (!error) return;
-  box.append(element("strong", {}, error.message));
-  if (error.hint) box.append(element("span", {}, error.hint));
+  box.append(element("strong", {}, ...prose(error.message)));
+  if (error.hint) box.append(element("span", {}, ...prose(error.hint)));
 }

@@ -1,7 +1,7 @@
 /** What the page shows of a play: the overlay's values, and the ranked pathways. */
 
 import { byId, element } from "./elements.js";
-import { bitrate, height, seconds } from "./units.js";
+import { bitrate, height, place, seconds } from "./units.js";
 
 // Why steering passed an appliance over.
 const SKIPPED = { H: "Health", C: "Content", D: "Draining", L: "Load" };
@@ -11,7 +11,7 @@ const DASH = "–";
 // One row of the overlay: the id of its value, and how `stats()` reads there.
 const ROWS = {
   "stat-appliance": (s) => s.appliance_id ?? DASH,
-  "stat-place": (s) => (s.site ? `${s.site} · ${s.region}` : DASH),
+  "stat-place": (s) => (s.site ? place(s) : DASH),
   "stat-quality": (s) => (s.height ? `${height(s.height)} · ${bitrate(s.bitrate_bps)}` : DASH),
   "stat-buffer": (s) => seconds(s.buffer_s),
   "stat-throughput": (s) => bitrate(s.throughput_bps),
@@ -55,7 +55,7 @@ function pathwayItem(pathway, serves, failed) {
       element("b", {}, pathway.appliance_id),
       badge && element("span", { class: badge[0] }, badge[1]),
     ),
-    element("div", { class: "facts" }, `${pathway.site} · ${pathway.region}`),
+    element("div", { class: "facts" }, place(pathway)),
     element(
       "ul",
       { class: "reasons", "aria-label": "Reasons" },

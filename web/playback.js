@@ -95,7 +95,7 @@ export class Playback extends EventTarget {
       bitrate_bps: level?.bitrate ?? null,
       height: level?.height || this.#video.videoHeight || null,
       buffer_s: this.#bufferSeconds(),
-      throughput_bps: this.#measured ? (this.hls?.bandwidthEstimate ?? null) : null,
+      throughput_bps: this.#throughput,
       position_s: this.#video.currentTime,
       duration_s: this.#video.duration,
       startup_ms: this.#startup_ms,
@@ -133,12 +133,12 @@ export class Playback extends EventTarget {
 
   #attach(play) {
     const { Events } = this.#Hls;
-    this.hls?.destroy();
     const hls = new this.#Hls({
       errorController: pathwayFirst(this.#Hls),
       xhrSetup: endSilence,
-      ...hlsConfig(this.session, this.#query, this.#position),
+      ...hlsConfig(this.session, this.#query, this.#position, this.#throughput),
     });
+    this.hls?.destroy();
     this.hls = hls;
     hls.on(Events.FRAG_LOADED, (_, data) => this.#onFragment(data));
     hls.on(Events.ERROR, (_, data) => this.#onError(data));
@@ -150,6 +150,11 @@ export class Playback extends EventTarget {
   /** A browser that refuses to start with sound leaves the film ready, and its button visible. */
   #play() {
     this.#video.play().catch(() => {});
+  }
+
+  /** As measured so far, or null. */
+  get #throughput() {
+    return this.#measured ? this.hls.bandwidthEstimate : null;
   }
 
   #pathwayOf(url) {

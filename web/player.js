@@ -1,13 +1,14 @@
 /** The player page: one title, its region menu, and what delivers it. */
 
 import { account, askToSignIn } from "./account.js";
-import { getTitle, listRegions } from "./api.js";
+import { ApiError, getTitle, listRegions } from "./api.js";
 import { byId, element, showError } from "./elements.js";
 import { Journal } from "./journal.js";
 import { showPathways, showStats } from "./overlay.js";
 import { Playback } from "./playback.js";
 
 const REFRESH_MS = 250;
+const TITLE_ID = /^ttl_[0-9a-z]{26}$/;
 
 const { Hls } = window;
 const query = new URLSearchParams(location.search);
@@ -33,12 +34,20 @@ function show(error) {
     askToSignIn();
     return;
   }
-  showError(byId("error"), error);
-  if (!error) return;
-  const again = element("button", { type: "button" }, "Try again");
-  again.addEventListener("click", () => open(true));
-  byId("error").append(again);
+  // Without a title there is nothing to look at, and nothing to try again.
+  const isLost = error?.code === "unknown_title";
+  byId("theatre").hidden = isLost;
+  showError(byId("error"), isLost ? { message: error.message } : error);
+  if (error) byId("error").append(isLost ? catalogLink() : againButton());
 }
+
+function againButton() {
+  const button = element("button", { type: "button" }, "Try again");
+  button.addEventListener("click", () => open(true));
+  return button;
+}
+
+const catalogLink = () => element("a", { class: "button", href: "./" }, "To the catalog");
 
 async function open(play) {
   show(null);
@@ -72,6 +81,7 @@ async function showTitle() {
 function showServing() {
   const { session, serving, left } = playback;
   showPathways(session, serving, left);
+  byId("ranking").hidden = false;
   if (serving) {
     byId("status").textContent = `Served by ${serving.appliance_id} (${serving.site}).`;
   }
@@ -87,8 +97,8 @@ async function start() {
     askToSignIn();
     return;
   }
-  if (!titleId) {
-    show(new Error("The address names no title."));
+  if (!TITLE_ID.test(titleId)) {
+    show(new ApiError(404, { code: "unknown_title", detail: "The address names no title." }));
     return;
   }
   if (!Hls) {

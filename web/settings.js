@@ -23,7 +23,15 @@ export function overrides(query) {
   return found;
 }
 
-/** The configuration for `new Hls(…)`; `position` in seconds. */
-export function hlsConfig(session, query, position) {
-  return { ...session.player_settings?.hlsjs, ...overrides(query), startPosition: position };
+/**
+ * The configuration for `new Hls(…)`: from `position` (seconds) on, in the quality that
+ * `throughput` (bits per second) allows; null when nothing is known of it.
+ */
+export function hlsConfig(session, query, position, throughput) {
+  return {
+    ...session.player_settings?.hlsjs,
+    ...(throughput && { abrEwmaDefaultEstimate: throughput }),
+    ...overrides(query),
+    startPosition: position,
+  };
 }

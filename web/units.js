@@ -24,3 +24,6 @@ export const height = (pixels) => (pixels ? `${pixels}p` : DASH);
 
 /** "4.2 s" */
 export const seconds = (value) => (Number.isFinite(value) ? `${value.toFixed(1)} s` : DASH);
+
+/** "oslo · norway"; a site that is its whole region is named once. */
+export const place = ({ site, region }) => (site === region ? site : `${site} · ${region}`);

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Literal
@@ -166,7 +167,9 @@ async def test_the_budget_holds_and_the_oldest_leaves(cache: Cache) -> None:
 
 async def test_pinned_files_stay_and_a_full_cache_says_so(cache: Cache) -> None:
     data = os.urandom(1_500_000)
-    await fills_from(cache, Given("store", data)).join(want_of(data), pinned=True).wait()
+    fills = fills_from(cache, Given("store", data))
+    fills.wanted = lambda key: True
+    await fills.join(want_of(data)).wait()
     with pytest.raises(Problem) as problem:
         await fills_from(cache, Given("store", LARGE)).join(want_of(LARGE, "2.m4s")).wait()
     assert problem.value.code == "cache_full" and "pkg_x/v/1.m4s" in cache
@@ -205,3 +208,168 @@ async def test_a_restart_finds_everything_again(cache: Cache, tmp_path: Path) ->
     smaller = Cache(cache.folder, 50_000, Board(tmp_path / "board"))
     smaller.open()
     assert list(smaller) == [] and not cache.path("pkg_x/v/1.m4s").exists()
+
+
+async def test_a_liar_is_known_and_others_are_not_blamed(cache: Cache) -> None:
+    """The peer's first bytes are wrong and it breaks off; the store is right, and shares a file."""
+    peer = Given("peer", bytes(50_000), SourceFailed("reset"))
+    store = Given("store", SMALL)
+    fills = fills_from(cache, peer, store)
+    with pytest.raises(Problem):
+        await fills.join(want_of(SMALL)).wait()
+    await fills.join(want_of(SMALL)).wait()
+    assert (peer.asked, store.asked) == ([0], [50_000, 0])
+
+
+async def test_a_damaged_object_does_not_close_the_store(cache: Cache) -> None:
+    fills = fills_from(cache, Given("store", SMALL[:10]))
+    for number in range(4):
+        with pytest.raises(Problem):
+            await fills.join(want_of(SMALL, f"{number}.m4s")).wait()
+    fills.sources = [Given("store", SMALL)]  # type: ignore[list-item]
+    await fills.join(want_of(SMALL, "whole.m4s")).wait()
+
+
+async def test_a_store_left_alone_is_still_away(cache: Cache) -> None:
+    store = Given("store", SourceFailed("no route"))
+    fills = fills_from(cache, store)
+    for number in range(6):
+        with pytest.raises(Problem) as problem:
+            await fills.join(want_of(SMALL, f"{number}.m4s")).wait()
+        assert problem.value.code == "store_unavailable"
+    assert len(store.asked) == 3  # then its breaker spares it
+
+
+async def test_a_source_that_need_not_be_asked_keeps_its_probe(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    store = Given("store", SourceFailed("no route"))
+    fills = fills_from(cache, store)
+    for number in range(3):
+        with pytest.raises(Problem):
+            await fills.join(want_of(SMALL, f"{number}.m4s")).wait()
+    now = 106.0
+    store.script = (SMALL,)
+    fills.sources = [Given("peer", SMALL), store]  # type: ignore[list-item]
+    await fills.join(want_of(SMALL, "a.m4s")).wait()
+    fills.sources = [Given("peer", Missing()), store]  # type: ignore[list-item]
+    await fills.join(want_of(SMALL, "b.m4s")).wait()
+
+
+async def test_a_package_that_is_purged_while_it_comes_is_not_kept(cache: Cache) -> None:
+    hold = asyncio.Event()
+    fills = fills_from(cache, Given("store", LARGE[:400_000], hold, LARGE[400_000:]), stall_s=5)
+    flying = fills.join(want_of(LARGE))
+    await asyncio.sleep(0.01)
+    fills.purge({"pkg_x"})
+    hold.set()
+    for fill in (flying, fills.join(want_of(SMALL, "2.m4s"))):
+        with pytest.raises(Problem) as problem:
+            await fill.wait()
+        assert problem.value.code == "purged"
+    assert list(cache) == [] and cache.used_bytes == 0
+
+
+async def test_a_purge_during_the_last_sync_counts(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills = fills_from(cache, Given("store", SMALL))
+    loop = asyncio.get_running_loop()
+    sync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        loop.call_soon_threadsafe(fills.purge, {"pkg_x"})
+        time.sleep(0.05)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    with pytest.raises(Problem):
+        await fills.join(want_of(SMALL)).wait()
+    assert list(cache) == [] and not cache.path("pkg_x/v/1.m4s").exists()
+
+
+async def test_the_plan_s_word_at_the_end_pins(cache: Cache) -> None:
+    hold = asyncio.Event()
+    fills = fills_from(cache, Given("store", SMALL[:10], hold, SMALL[10:]), stall_s=5)
+    fills.wanted = lambda key: True
+    fill = fills.join(want_of(SMALL))
+    await asyncio.sleep(0.01)
+    fills.wanted = lambda key: False  # another plan
+    hold.set()
+    await fill.wait()
+    with pytest.raises(Problem):
+        cache.check_fits(cache.budget_bytes + 1)
+    cache.check_fits(cache.budget_bytes)
+
+
+async def test_fills_that_make_room_at_once_take_nobody_s(cache: Cache, tmp_path: Path) -> None:
+    """The first waits for workers to let go of what it evicted; a second finds that room."""
+    for number in range(2):
+        data = os.urandom(900_000)
+        await fills_from(cache, Given("store", data)).join(want_of(data, f"{number}")).wait()
+    board = Board(tmp_path / "board")
+    board.row(0)[Word.ALIVE] = 1
+    first = asyncio.create_task(cache.begin("a", 1_000_000))
+    await asyncio.sleep(0)
+    assert cache.evictions == 1
+    board.row(0)[Word.ACKED] = board.epoch
+    second = asyncio.create_task(cache.begin("b", 1_000_000))
+    await asyncio.sleep(0)
+    board.row(0)[Word.ACKED] = board.epoch
+    landings = await asyncio.gather(first, second)
+    assert cache.used_bytes == 2_000_000 and len(cache) == 0
+    with pytest.raises(Problem):
+        await cache.begin("c", 1)
+    for landing in landings:
+        cache.abandon(landing)
+    assert cache.used_bytes == 0
+
+
+async def test_a_worker_that_hangs_does_not_empty_the_cache(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.cache._LETTING_GO_S", 0.02)
+    for number in range(2):
+        data = os.urandom(900_000)
+        await fills_from(cache, Given("store", data)).join(want_of(data, f"{number}")).wait()
+    Board(tmp_path / "board").row(0)[Word.ALIVE] = 1  # and it acknowledges nothing
+    for _ in range(5):
+        with pytest.raises(Problem) as problem:
+            await cache.begin("new", 900_000)
+        assert problem.value.code == "cache_full"
+    assert len(cache) == 1
+
+
+async def test_what_cannot_fit_is_asked_of_nobody(cache: Cache) -> None:
+    store = Given("store", LARGE)
+    fills = fills_from(cache, store)
+    fills.wanted = lambda key: True
+    data = os.urandom(1_500_000)
+    fills.sources = [Given("store", data), store]  # type: ignore[list-item]
+    await fills.join(want_of(data)).wait()
+    fills.sources = [store]  # type: ignore[list-item]
+    with pytest.raises(Problem) as problem:
+        await fills.join(want_of(LARGE, "2.m4s")).wait()
+    assert problem.value.code == "cache_full" and store.asked == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+async def test_a_file_that_is_damaged_on_disk_is_brought_again(cache: Cache, damage: str) -> None:
+    fills = fills_from(cache, Given("store", SMALL))
+    await fills.join(want_of(SMALL)).wait()
+    path = cache.path("pkg_x/v/1.m4s")
+    path.write_bytes(b"x") if damage == "cut" else path.unlink()
+    await fills.join(want_of(SMALL)).wait()
+    assert path.read_bytes() == SMALL and cache.used_bytes == len(SMALL)
+
+
+async def test_no_two_keepers_name_a_landing_file_alike(cache: Cache, tmp_path: Path) -> None:
+    first = await cache.begin("a", 1)
+    cache.abandon(first)
+    again = Cache(cache.folder, 2_000_000, Board(tmp_path / "board"))
+    again.open()
+    second = await again.begin("b", 1)
+    assert first.path != second.path
+    again.abandon(second)

@@ -1,12 +1,16 @@
 """What a request may have: a table of requests and decisions, without I/O."""
 
+import base64
 import time
 from pathlib import Path
 
+import cbor2
 import pytest
 
+from appliance import gate
 from appliance.gate import FileWant, Gate, Learn, Preflight, Reject, Serve, releasable
 from media.fleet import Notices, Purge
+from media.ids import id_from
 from media.keys import Identity, Keyring
 from tests.packages import MadePackage, make_keys, make_package
 
@@ -141,15 +145,21 @@ def test_notices(door: Door) -> None:
     door.learn_all()
     known = door.ask("hls/master.m3u8")
     assert isinstance(known, Serve)
-    door.gate.obey(Notices(version=1, draining=True))
+    since_s = time.time() + 1
+    door.gate.obey(Notices(version=1, draining=True), since_s)
     assert isinstance(door.ask("hls/master.m3u8"), Serve)  # a running session goes on
-    fresh = door.package.token(door.keys["control"])
-    assert door.ask("hls/master.m3u8", token=fresh) == Reject("draining")
-    door.gate.obey(Notices(version=2, revoked_sessions=(known.claims.session_id,)))
+    unseen = door.package.token(door.keys["control"])  # by another worker until now
+    assert isinstance(door.ask("hls/master.m3u8", token=unseen), Serve)
+    late = id_from("ses", int(since_s * 1000) + 1, 0)
+    refused = door.ask(
+        "hls/master.m3u8", token=door.package.token(door.keys["control"], session_id=late)
+    )
+    assert isinstance(refused, Reject) and refused.code == "draining"
+    door.gate.obey(Notices(version=2, revoked_sessions=(known.claims.session_id,)), since_s)
     revoked = door.ask("hls/master.m3u8")
     assert isinstance(revoked, Reject) and revoked.code == "token_invalid"
     tomb = Purge(package_id=door.package.package_id, until="2100-01-01T00:00:00Z")  # type: ignore[arg-type]
-    door.gate.obey(Notices(version=3, purges=(tomb,)))
+    door.gate.obey(Notices(version=3, purges=(tomb,)), since_s)
     purged = door.ask("hls/master.m3u8")
     assert isinstance(purged, Reject) and purged.code == "purged"
 
@@ -177,3 +187,42 @@ def test_what_may_leave_before_it_is_verified(
     size: int, landed: int, held: bool, may_leave: int
 ) -> None:
     assert releasable(size, landed, held) == may_leave
+
+
+def test_learning_twice_counts_once(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many wait for one inventory, and each brings it: the gate must not think that it is full."""
+    other: MadePackage = make_package(tmp_path / "store")
+    monkeypatch.setattr(gate, "MAX_LISTED_FILES", 30)
+    first = door.ask("v-avc-720/1.m4s")
+    assert isinstance(first, Learn)
+    for _ in range(10):
+        door.learn(first.want)
+    door.learn_all()
+    asked = door.gate.decide(
+        b"GET", f"/{other.token(door.keys['control'])}/{other.base}inventory.json".encode(), NOW
+    )
+    assert isinstance(asked, Learn)
+    door.gate.learn(asked.want, other.files["inventory.json"])
+    assert isinstance(door.ask("v-avc-720/1.m4s"), Serve)
+
+
+def test_a_list_of_a_package_forgotten_meanwhile(door: Door) -> None:
+    inventory = door.ask("v-avc-720/1.m4s")
+    assert isinstance(inventory, Learn)
+    door.learn(inventory.want)
+    listing = door.ask("v-avc-720/1.m4s")
+    assert isinstance(listing, Learn)
+    door.gate = Gate(Keyring([identity.public for identity in door.keys.values()]))
+    door.learn(listing.want)  # nobody knows what it belongs to
+    again = door.ask("v-avc-720/1.m4s")
+    assert isinstance(again, Learn) and again.want.path == "inventory.json"
+
+
+def test_no_token_breaks_the_gate(door: Door) -> None:
+    """Tagged numbers whose decoding overflows (RFC 8949 3.4.4), where a signature is expected."""
+    for tag, exponent in ((5, 10**9), (4, 10**18)):
+        raw = cbor2.dumps(cbor2.CBORTag(tag, [exponent, 3]))
+        token = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        assert door.ask("inventory.json", token=token) == Reject("token_invalid")

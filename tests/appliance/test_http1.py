@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.http1 import MAX_HEADERS, BadRequest, RequestReader, head
+from appliance.http1 import MAX_HEADERS, BadRequest, Request, RequestReader, head
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\n\r\n"
 
 
+def read(reader: RequestReader, data: bytes) -> list[Request]:
+    """The requests that these bytes complete."""
+    reader.feed(data)
+    return list(iter(reader.next, None))
+
+
 def test_a_request_arrives_whole() -> None:
-    (request,) = RequestReader().feed(GET)
+    (request,) = read(RequestReader(), GET)
     assert (request.method, request.target, request.keep_alive) == (b"GET", b"/a?b", True)
     assert request.headers[b"range"] == b"bytes=0-1"
 
@@ -21,14 +27,15 @@ def test_a_request_arrives_whole() -> None:
 def test_it_does_not_matter_how_bytes_are_cut(cuts: list[int]) -> None:
     reader, data = RequestReader(), GET * 2
     edges = [0, *sorted(cuts), len(data)]
-    requests = [r for a, b in itertools.pairwise(edges) for r in reader.feed(data[a:b])]
+    requests = [r for a, b in itertools.pairwise(edges) for r in read(reader, data[a:b])]
     assert [r.target for r in requests] == [b"/a?b", b"/a?b"]
     assert not reader.in_request
 
 
 def test_connection_close_and_http_10() -> None:
-    (closing,) = RequestReader().feed(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    (old,) = RequestReader().feed(b"GET / HTTP/1.0\r\n\r\n")
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    (closing,) = read(RequestReader(), head + b"Connection: close\r\n\r\n")
+    (old,) = read(RequestReader(), b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     assert not closing.keep_alive and not old.keep_alive
 
 
@@ -47,20 +54,25 @@ def test_connection_close_and_http_10() -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 17_000 + b"\r\n\r\n", 431),
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),  # TLS on the plain port
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\nHost: a/b c\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
     ],
 )
 def test_what_is_refused(raw: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
-        RequestReader().feed(raw)
+        read(RequestReader(), raw)
     assert refused.value.status == status
 
 
 def test_an_endless_head_is_cut_off() -> None:
     reader = RequestReader()
-    reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\n")
+    assert read(reader, b"GET / HTTP/1.1\r\nHost: a\r\n") == []
     with pytest.raises(BadRequest) as refused:
         for _ in range(100):
-            reader.feed(b"X-Slow: " + b"y" * 500)
+            read(reader, b"X-Slow: " + b"y" * 500)
     assert refused.value.status == 431
 
 
@@ -69,9 +81,42 @@ def test_nothing_but_bad_request_is_raised(raw: bytes) -> None:
     reader = RequestReader()
     try:
         for _ in range(3):
-            reader.feed(raw)
+            read(reader, raw)
     except BadRequest:
         pass
+
+
+def test_a_long_head_may_come_in_pieces() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 9_000
+    reader = RequestReader()
+    assert read(reader, head) == [] and reader.in_request
+    assert len(read(reader, b"\r\n\r\n")) == 1
+
+
+def test_what_is_pipelined_waits_and_spoils_nothing() -> None:
+    reader = RequestReader()
+    reader.feed(GET * 500 + b"nonsense\r\n\r\n")
+    for _ in range(500):
+        request = reader.next()
+        assert request is not None and request.target == b"/a?b"
+    with pytest.raises(BadRequest):
+        reader.next()
+
+
+def test_an_absolute_target_is_taken() -> None:
+    (request,) = read(RequestReader(), b"GET http://a:80/b?c HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert request.target == b"/b?c"
+
+
+def test_an_upgrade_is_not_followed() -> None:
+    upgrade = b"GET /a?b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert [r.target for r in read(RequestReader(), upgrade + GET)] == [b"/a?b", b"/a?b"]
+
+
+def test_repeated_fields_are_one_list() -> None:
+    twice = b"GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: a\r\nif-none-match: b\r\n\r\n"
+    (request,) = read(RequestReader(), twice)
+    assert request.headers[b"if-none-match"] == b"a, b"
 
 
 def test_a_head() -> None:

@@ -1,6 +1,7 @@
 """The data port of a real appliance, over real HTTP."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -11,8 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from media.token import sign_machine_token
 from tests.appliance.conftest import Standing
-from tests.packages import SIZES, MadePackage
+from tests.packages import SIZES, MadePackage, make_keys
 
 
 async def get(
@@ -214,13 +216,51 @@ async def test_the_access_log_names_sessions_and_no_tokens(appliance: Standing) 
     assert token not in (appliance.data / "logs" / "access-north-1.log").read_text()
 
 
-async def test_a_taken_port_is_one_sentence(appliance: Standing, tmp_path: Path) -> None:
+async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
+    package = appliance.package()
+    url = appliance.url(package, "v-avc-720/1.m4s")
+    cached = appliance.data / "appliances" / "north-1" / "cache" / package.package_id
+    assert (await get(url))[0] == 200 and cached.exists()
+    assert await operate(appliance, "POST", "purge", {"package_id": package.package_id}) == 200
+    assert not cached.exists()
+    assert (await get(url))[0] == 200  # no tombstone: it may be brought again
+    assert await operate(appliance, "PUT", "drain", {"draining": True}) == 200
+    async with asyncio.timeout(5):
+        while (await get(appliance.url(package, "v-avc-720/1.m4s")))[0] != 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (await get(url))[0] == 200  # a running session goes on
+    await appliance.stop()
+    tomb = {"package_id": package.package_id, "until": "2100-01-01T00:00:00Z"}
+    notices = {"version": 1, "purges": [tomb]}  # written, and not obeyed before the end
+    (appliance.data / "appliances" / "north-1" / "notices.json").write_text(json.dumps(notices))
+    assert cached.exists()
+    await appliance.start()
+    assert not cached.exists()
+    assert (await get(appliance.url(package, "v-avc-720/1.m4s")))[0] == 410
+
+
+async def test_a_taken_port_or_folder_is_one_sentence(
+    appliance: Standing, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert appliance.daemon is not None
-    second = Standing(tmp_path, appliance.keys, settings={})
+    elsewhere = tmp_path_factory.mktemp("other")
+    second = Standing(elsewhere, make_keys(elsewhere, "north-1"))
     second.settings["listen"] = appliance.daemon.urls["data"].removeprefix("http://")
-    second.settings["admin_listen"] = appliance.daemon.urls["admin"].removeprefix("http://")
     with pytest.raises(Exception, match=r"Cannot listen on 127\.0\.1\.1:"):
         await second.start()
+    with pytest.raises(Exception, match="Another appliance uses"):
+        await Standing(appliance.data, appliance.keys).start()
+
+
+async def operate(standing: Standing, method: str, what: str, order: dict[str, object]) -> int:
+    """The admin port's status for an order of the control plane's."""
+    assert standing.daemon is not None
+    word = sign_machine_token(standing.keys["control"], standing.name, int(time.time()))
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {word}"}) as session,
+        session.request(method, f"{standing.daemon.urls['admin']}/v1/{what}", json=order) as answer,
+    ):
+        return answer.status
 
 
 def spoil(package: MadePackage, name: str, change: Callable[[bytes], bytes]) -> None:

@@ -147,6 +147,7 @@ class House:
     clients: dict[str, Client] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     signing_in: dict[str, asyncio.Lock] = field(default_factory=dict)
+    terminal: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def url(self) -> str:

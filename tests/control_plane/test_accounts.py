@@ -1,5 +1,6 @@
 """Signing in, staying out, and the first admin."""
 
+import asyncio
 import json
 import stat
 import time
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import aiohttp
 import jwt
+import pytest
 
+import control_plane.passwords
 from control_plane.accounts import ATTEMPTS_WINDOW_S
 from control_plane.passwords import Passwords
 from media.api import Tokens, User
@@ -63,6 +66,15 @@ async def test_an_unknown_name_costs_a_hash_too():
     assert not await passwords.matches(None, PASSWORD)
     assert len(checked) == 3
     assert len({tuple(hashed.split("$")[:4]) for hashed in checked}) == 1  # of the same cost
+    passwords.close()
+
+
+async def test_those_who_would_wait_long_are_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(control_plane.passwords, "MAX_WAITING", 3)
+    passwords = Passwords(passes=1, memory_kib=8, lanes=1)
+    hashing = [asyncio.create_task(code_of(passwords.hash("x")), name="hash") for _ in range(5)]
+    assert sorted(await asyncio.gather(*hashing)) == ["", "", "", "overloaded", "overloaded"]
+    assert await code_of(passwords.hash("x")) == ""
     passwords.close()
 
 
@@ -125,6 +137,14 @@ async def test_tokens_that_are_not_ours_open_nothing(house: House):
     for token, code in wrong.items():
         async with Client(house.url, authorize=lambda token=token: token) as client:
             assert await code_of(client.call("GET", "/v1/me", User)) == code, token
+
+
+async def test_a_token_of_bytes_that_are_no_text_is_refused(house: House):
+    host, port = house.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a.\xff\xfe.c\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"403"
+    writer.close()
 
 
 async def test_an_access_token_lasts_as_long_as_it_says(house: House):

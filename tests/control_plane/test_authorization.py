@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.routes import ADMINS, ENCODERS, OPERATORS, STEERING, VIEWERS
+from control_plane.roles import ADMINS, ENCODERS, OPERATORS, STEERING, VIEWERS
 from media.ids import new_id
 from tests.control_plane.house import House, code_of, open_house
 
@@ -32,6 +32,7 @@ WHO = {
     "POST /v1/jobs/{job_id}/heartbeat": ENCODERS,
     "POST /v1/jobs/{job_id}/complete": ENCODERS,
     "POST /v1/jobs/{job_id}/fail": ENCODERS,
+    "POST /v1/jobs/{job_id}/hand-back": ENCODERS,
     "GET /v1/jobs/{job_id}": OPERATORS,
     "GET /v1/jobs/{job_id}/events": OPERATORS,
     "POST /v1/jobs/{job_id}/cancel": OPERATORS,

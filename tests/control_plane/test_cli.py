@@ -1,9 +1,7 @@
-"""The commands, as processes: what a person types, and what comes back."""
+"""The commands: what a person types, and what comes back."""
 
 import asyncio
 import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,14 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner
 
+from control_plane.cli import app
 from media.api import Lease
 from media.hls import Segment, media_playlist
 from runtime.child import run_child
 from runtime.service import serve_http
 from tests.control_plane.house import PASSWORD, House, open_house, pathway, send
-
-COMMAND = (sys.executable, "-c", "from control_plane.cli import app; app()")
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,16 @@ class Said:
 
 
 async def run(house: House, *arguments: str, user: str = "operator") -> Said:
+    """The command, run in a thread beside the server's loop, one at a time: it has the standard
+    output and the environment of the process."""
     await house.account(user)
-    environ = {"NEARCAST_URL": house.url, "NEARCAST_USER": user, "NEARCAST_PASSWORD": PASSWORD}
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        env=os.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return Said(process.returncode or 0, out.decode(), err.decode())
+    account = {"NEARCAST_URL": house.url, "NEARCAST_USER": user, "NEARCAST_PASSWORD": PASSWORD}
+    terminal = {"COLUMNS": "200", "NO_COLOR": "1"}
+    async with house.terminal:
+        said = await asyncio.to_thread(
+            CliRunner().invoke, app, arguments, env=account | terminal, catch_exceptions=False
+        )
+    return Said(said.exit_code, said.stdout, said.stderr)
 
 
 async def encode_one(house: House) -> None:
@@ -166,9 +163,9 @@ async def test_probe_finds_the_streams_behind_a_session(house: House, tmp_path: 
         path = request.path.split("/", 2)[2]  # after the token
         return web.FileResponse(house.data / "store" / path)
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", appliance)
-    runner, url = await serve_http(app, "127.0.0.1:0")
+    application = web.Application()
+    application.router.add_get("/{path:.*}", appliance)
+    runner, url = await serve_http(application, "127.0.0.1:0")
     house.steering.pathways = [pathway("north-1", url), pathway("gone-1", "http://127.0.0.1:1")]
     try:
         said = await run(house, "play", "Film", "--player", "probe", "--json")

@@ -1,16 +1,18 @@
 """The database: migrations make the tables of the models, transactions are whole."""
 
 import asyncio
+import stat
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select
+from structlog.testing import capture_logs
 
 from control_plane.clock import utc_now
-from control_plane.database import Database
-from control_plane.tables import Base, UserRow
+from control_plane.database import Database, upgrade
+from control_plane.tables import Base, JobRow, UserRow
 from media.ids import new_id
 from runtime.errors import Problem
 
@@ -97,6 +99,46 @@ async def test_a_cancelled_writer_leaves_the_database_usable(database: Database)
         session.add(user("berta"))
     async with database.reading() as session:
         assert (await session.scalars(select(UserRow.name))).all() == ["berta"]
+
+
+async def test_the_file_is_private(database: Database, tmp_path: Path):
+    async with database.writing() as session:
+        session.add(user("anna"))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"control.db": 0o600, "control.db-wal": 0o600, "control.db-shm": 0o600}
+
+
+async def test_a_full_disk_is_said_and_the_log_has_no_secrets(database: Database):
+    async with database.engine.connect() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count=1")
+    large = user("anna")
+    large.password_hash = "secret " * 10_000
+    with capture_logs() as logged, pytest.raises(Problem) as caught:
+        async with database.writing() as session:
+            session.add(large)
+    assert caught.value.code == "disk_full"
+    assert "full" in str(logged) and "secret" not in str(logged)
+
+
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path):
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'control.db'}")
+
+    def first(connection: Connection) -> None:
+        upgrade(connection, "0001")
+
+    async with database.engine.execution_options(writing=True).begin() as connection:
+        await connection.run_sync(first)
+        for row in (
+            "INSERT INTO titles VALUES ('ttl_1', 'a', 'a', 'draft', NULL, 0, NULL, NULL)",
+            "INSERT INTO jobs VALUES ('job_1', 'ttl_1', 'pkg_1', 'm', NULL, 1, 'queued', 2, NULL,"
+            " NULL, 'waiting', 0, NULL, NULL, NULL, NULL, 0, NULL)",
+        ):
+            await connection.exec_driver_sql(row)
+    await database.migrate()
+    async with database.reading() as session:
+        job = await session.get(JobRow, "job_1")
+        assert job is not None and (job.attempt, job.failures, job.not_before) == (2, 0, None)
+    await database.close()
 
 
 async def test_a_database_that_is_away_is_a_problem():

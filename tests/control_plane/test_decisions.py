@@ -1,14 +1,11 @@
 """Pure decisions: parts and keys of masters, settings of players."""
 
 import json
-import stat
-from pathlib import Path
 
 import pytest
 
 from control_plane.parts import Span, master_key, part_count, part_size, safe_name, span
 from control_plane.players import player_settings
-from control_plane.secret import read_or_make
 from media.api import MAX_MASTER_BYTES, MAX_PARTS
 from media.objects import check_key
 
@@ -84,12 +81,3 @@ def test_players_try_again_when_there_is_no_other():
 def test_player_settings_are_plain_json():
     settings = player_settings("ses_x", "ttl_x", 2)
     assert json.loads(json.dumps(settings, allow_nan=False)) == settings
-
-
-def test_a_secret_is_made_once_and_is_private(tmp_path: Path):
-    path = tmp_path / "secrets" / "thing"
-    assert read_or_make(path, lambda: b"first") == b"first"
-    assert read_or_make(path, lambda: b"second") == b"first"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert list(path.parent.iterdir()) == [path]

@@ -1,11 +1,13 @@
 """Jobs: one encoder at a time is heard, and a silent one is replaced."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import aiohttp
 import pytest
 
-from control_plane.jobs import NEVER_CAME_BACK
+from control_plane.jobs import NEVER_CAME_BACK, RETRY_AFTER_S
 from media.api import Job, LeaseOffer
 from media.ids import new_id
 from runtime.client import Client
@@ -95,13 +97,39 @@ async def test_a_job_that_nobody_finishes_fails(house: House):
     )
 
 
-async def test_a_failure_may_be_tried_again_so_many_times(house: House):
+async def test_a_failure_is_tried_again_so_many_times_and_not_at_once(house: House):
+    """A store that is away for a minute must not cost the job."""
     await house.upload()
     states = []
-    for attempt in (1, 2, 3):
+    for attempt, rest_s in enumerate((0, *RETRY_AFTER_S), start=1):
+        if rest_s:
+            house.clock.advance(rest_s - 1)
+            assert await no_work(house)
+            house.clock.advance(2)
         lease = await house.lease()
-        states.append((await fail(house, lease.job_id, attempt, retry=True))["state"])
-    assert states == ["queued", "queued", "failed"]
+        job = await fail(house, lease.job_id, attempt, retry=True)
+        states.append((job["state"], job["error_code"]))
+    assert states == [
+        ("queued", "not_a_video"),
+        ("queued", "not_a_video"),
+        ("failed", "not_a_video"),
+    ]
+
+
+async def test_a_job_that_is_handed_back_has_not_failed(house: House):
+    await house.upload()
+    encoder, api = house.machine("encoder"), await house.account("operator")
+    for attempt in range(1, 6):
+        lease = await house.lease()
+        path = f"/v1/jobs/{lease.job_id}/hand-back"
+        assert (await send(encoder, "POST", path, attempt=attempt))["state"] == "queued"
+        assert await code_of(send(encoder, "POST", path, attempt=attempt)) == "lease_lost"
+    lease = await house.lease()
+    await fail(house, lease.job_id, 6, retry=True)
+    assert (await api.call("GET", f"/v1/jobs/{lease.job_id}", Job)).error_code == "not_a_video"
+    house.clock.advance(RETRY_AFTER_S[0])
+    done = await house.complete(await house.lease())
+    assert (done["state"], done["error_code"], done["error"]) == ("done", None, None)
 
 
 async def test_a_failure_that_is_final(house: House):
@@ -227,6 +255,19 @@ async def test_events_of_a_job_that_has_ended_are_one(house: House):
     assert await code_of(api.call_raw("GET", f"/v1/jobs/{new_id('job')}/events")) == "unknown_job"
 
 
+async def test_events_end_with_the_job_that_is_gone(house: House):
+    job = await house.upload()
+    headers = {"Authorization": f"Bearer {await house.access_token('operator')}"}
+    url = f"{house.url}/v1/jobs/{job['job_id']}/events"
+    async with aiohttp.ClientSession(headers=headers) as browser, browser.get(url) as stream:
+        await next_event(stream)
+        with closing(sqlite3.connect(house.data / "control.db")) as database, database:
+            database.execute("DELETE FROM jobs")
+        house.control.bell.ring(job["job_id"])
+        async with asyncio.timeout(1.5):
+            assert await stream.content.read() == b""
+
+
 async def next_event(stream: aiohttp.ClientResponse) -> Job:
     async with asyncio.timeout(1.5):
         event = await stream.content.readuntil(b"\n\n")
@@ -240,6 +281,7 @@ async def test_jobs_that_are_not_there(house: House):
         "heartbeat": {"attempt": 1, "progress": {}},
         "complete": {"attempt": 1, "inventory_sha256": "0" * 64},
         "fail": {"attempt": 1, "code": "x", "message": "x"},
+        "hand-back": {"attempt": 1},
     }
     for word, body in words.items():
         path = f"/v1/jobs/{new_id('job')}/{word}"

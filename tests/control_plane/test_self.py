@@ -78,6 +78,7 @@ async def test_pages_come_with_their_types_and_a_policy(pages: House):
 NOT_PAGES = (
     "../outside.html", "..%2foutside.html", "vendor/../../outside.html", "link.html", ".npmrc",
     "notes.py", "missing.html", "vendor/../.npmrc", "index.html%00.js", "//etc/passwd",
+    "x" * 300 + ".html", "x/" * 2500, "%ff%fe.html",
 )  # fmt: skip
 
 

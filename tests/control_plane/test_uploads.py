@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 
 from media.api import Job, Upload
+from media.file_store import FileStore
 from media.ids import new_id
-from media.objects import MIN_PART_BYTES, DonePart
+from media.objects import MIN_PART_BYTES, DonePart, StoreUnavailable
 from tests.control_plane.house import MASTER, House, code_of, open_house, send
 
 TWO_PARTS = b"0123456789abcdef" * (MIN_PART_BYTES // 16) + b"the rest"
@@ -92,7 +93,7 @@ async def test_a_part_that_is_not_there(house: House):
     upload = await start(house)
     api = await house.account("operator")
     base = upload.parts[0].url.rpartition("/")[0]
-    for number in ("2", "0", "10001", "x"):
+    for number in ("2", "0", "10001", "x", "1.0", "01", "+1"):
         assert await code_of(api.send("PUT", f"{base}/{number}", b"x", timeout_s=5)) == "not_found"
 
 
@@ -112,6 +113,33 @@ async def test_a_cut_off_part_leaves_nothing(house: House):
     assert stored(house) == []
     etag = await put(house, upload, 1, MASTER)  # the same part may come again
     assert (await complete(house, upload, etag)).state == "queued"
+
+
+async def test_a_part_goes_to_disk_while_it_comes(small_parts: House):
+    """Parts can be large and many: none is held in memory."""
+    house = small_parts
+    upload = await start(house, TWO_PARTS)
+    half, more = MIN_PART_BYTES // 2, asyncio.Event()
+
+    async def slowly():
+        yield TWO_PARTS[:half]
+        await more.wait()
+        yield TWO_PARTS[half:MIN_PART_BYTES]
+
+    headers = {
+        "Authorization": f"Bearer {await house.access_token('operator')}",
+        "Content-Length": str(MIN_PART_BYTES),
+    }
+    async with aiohttp.ClientSession(headers=headers) as browser:
+        putting = asyncio.create_task(browser.put(upload.parts[0].url, data=slowly()), name="put")
+        async with asyncio.timeout(5):
+            while sum(path.stat().st_size for path in stored(house)) < half:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        more.set()
+        async with await putting as answer:
+            first = answer.headers["ETag"]
+    second = await put(house, upload, 2, TWO_PARTS[MIN_PART_BYTES:])
+    await complete(house, upload, first, second, sha256=hashlib.sha256(TWO_PARTS).hexdigest())
 
 
 async def test_parts_must_be_all_there(small_parts: House):
@@ -165,6 +193,73 @@ async def test_aborting_leaves_nothing(house: House):
     assert await code_of(put(house, upload, 1, MASTER)) == "unknown_upload"
     again = api.call_raw("DELETE", f"/v1/uploads/{upload.upload_id}")
     assert await code_of(again) == "unknown_upload"
+
+
+@pytest.mark.parametrize("what", ["upload", "title"])
+async def test_dropping_wins_over_completing(
+    house: House, what: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The master is put together after all else was cleared away: it goes, too."""
+    upload = await start(house)
+    etag = await put(house, upload, 1, MASTER)
+    assembling, cleared = asyncio.Event(), asyncio.Event()
+
+    async def late(store: FileStore, key: str, upload_id: str, parts: list[DonePart]) -> None:
+        assembling.set()
+        await cleared.wait()
+        await store.put_bytes(key, MASTER)
+
+    monkeypatch.setattr(FileStore, "finish_upload", late)
+    completing = asyncio.create_task(code_of(complete(house, upload, etag)), name="completing")
+    await assembling.wait()
+    api = await house.account("operator")
+    id_of = {"upload": upload.upload_id, "title": upload.title_id}
+    await api.call_raw("DELETE", f"/v1/{what}s/{id_of[what]}")
+    await house.control.removal.run()
+    cleared.set()
+    assert await completing == f"unknown_{what}"
+    assert stored(house) == []
+    assert await house.machine("encoder").call_raw("POST", "/v1/jobs/lease") == b'{"lease":null}'
+
+
+async def test_completing_wins_over_dropping(house: House):
+    """Whoever read the upload before it got its job leaves the master alone."""
+    upload = await start(house)
+    etag = await put(house, upload, 1, MASTER)
+    open_upload = await house.control.uploads._open(upload.upload_id)
+    await complete(house, upload, etag)
+    await house.control.uploads._drop(open_upload)
+    lease = await house.lease()
+    assert await house.store.get_bytes(lease.master_key, max_bytes=10**6) == MASTER
+
+
+async def test_a_drop_that_was_interrupted_goes_on(house: House, monkeypatch: pytest.MonkeyPatch):
+    upload = await start(house)
+    await put(house, upload, 1, MASTER)
+
+    async def away(store: FileStore, key: str, upload_id: str) -> None:
+        raise StoreUnavailable("away")
+
+    api = await house.account("operator")
+    abort = f"/v1/uploads/{upload.upload_id}"
+    with monkeypatch.context() as while_away:
+        while_away.setattr(FileStore, "abort_upload", away)
+        assert await code_of(api.call_raw("DELETE", abort)) == "store_unavailable"
+    assert await code_of(put(house, upload, 1, MASTER)) == "unknown_upload"
+    await house.control.uploads.drop_stale()
+    assert stored(house) == []
+
+
+async def test_what_no_row_names_is_swept_away(house: House):
+    """A crash came between the store and the row."""
+    orphan = await house.store.start_upload("masters/ttl/film.mp4")
+    (house.data / "store" / ".uploads" / orphan / "1.tmp").write_bytes(b"half a part")
+    (house.data / "store" / ".uploads" / "half.tmp").write_bytes(b"half an object")
+    await house.control.uploads.sweep()
+    assert len(stored(house)) == 2
+    house.clock.advance(49 * 3600)
+    await house.control.uploads.sweep()
+    assert stored(house) == []
 
 
 async def test_an_upload_that_was_left_is_dropped_after_a_day(house: House):

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from encoder.check_cli import app
 from encoder.conformance import RULES, Conformance, check_package
-from encoder.evidence import peak_bps
 from encoder.programs import ffmpeg
+from encoder.rates import peak_bps
 from media.dash import MPD_PATH, session_mpd
 from media.hls import MULTIVARIANT_PATH, PathwayBase, multivariant
 from media.inventory import INVENTORY_NAME, Inventory
@@ -377,3 +377,4 @@ def test_a_peak_is_that_of_segments_around_the_target() -> None:
     # A short last segment is no peak of its own: 0.5 s of much, with the 6 s before it.
     assert peak_bps([600, 600], [six, Fraction(1, 2)], six) == pytest.approx(9600 / 6.5)
     assert peak_bps([600], [Fraction(1)], six) == 4800
+    assert peak_bps([600, 600], [Fraction(0), Fraction(1)], 0) == 9600  # of anyone's playlist

@@ -14,8 +14,6 @@ from runtime.errors import Problem
 
 def source(width: int, height: int, rate: str = "25", *languages: str) -> Source:
     return Source(
-        container="mov",
-        codec="h264",
         video_index=0,
         width=width,
         height=height,

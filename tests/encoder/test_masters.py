@@ -1,5 +1,6 @@
 """Files that cannot become a package: each has its code, and leaves nothing behind."""
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -95,6 +96,18 @@ async def test_a_disguised_pointer_is_never_followed(films: Path, tmp_path: Path
     master.write_bytes(b"#\n" + playlist(films))
     with pytest.raises(Problem) as refused:
         await encode(master, tmp_path / "out", new_id("ttl"), new_id("pkg"), EncoderSettings())
+    assert refused.value.code == "not_a_video"
+
+
+async def test_a_container_that_belittles_its_pictures(tmp_path: Path) -> None:
+    """1.6 MB of PNG can hold 256 million pixels, and the header need not say so."""
+    film, master = tmp_path / "film.avi", tmp_path / "master"
+    ffmpeg("-f", "lavfi", "-i", "color=s=640x480:r=25:d=0.2", "-c:v", "png", film)
+    said, small = struct.pack("<II", 640, 480), struct.pack("<II", 160, 120)
+    master.write_bytes(film.read_bytes().replace(said, small))
+    settings = EncoderSettings(max_pixels=320 * 240)
+    with pytest.raises(Problem, match="larger than is taken") as refused:
+        await encode(master, tmp_path / "out", new_id("ttl"), new_id("pkg"), settings)
     assert refused.value.code == "not_a_video"
 
 

@@ -9,9 +9,10 @@ from encoder.package import Encoded
 from encoder.pipeline import encode, unheard
 from encoder.publish import publish, standing
 from encoder.settings import EncoderSettings
+from media.file_store import FileStore
 from media.ids import new_id
 from media.inventory import INVENTORY_NAME, package_prefix
-from media.objects import FileStore, ProgressFn, StoreUnavailable
+from media.objects import ProgressFn, StoreUnavailable
 from tests.encoder_films import make_film
 
 

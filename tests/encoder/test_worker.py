@@ -17,15 +17,17 @@ from media.api import (
     Job,
     JobComplete,
     JobFailed,
+    JobHandedBack,
     JobHeartbeat,
     Lease,
     LeaseOffer,
     Progress,
     Request,
 )
+from media.file_store import FileStore
 from media.ids import new_id
 from media.inventory import Package, package_prefix
-from media.objects import FileStore, ProgressFn, StoreUnavailable
+from media.objects import ProgressFn, StoreUnavailable
 from runtime.api import Call, Route, make_app
 from runtime.client import Client
 from runtime.errors import Problem
@@ -48,6 +50,7 @@ class ControlPlane:
     beats: list[Progress] = field(default_factory=list)
     completed: list[JobComplete] = field(default_factory=list)
     failed: list[JobFailed] = field(default_factory=list)
+    handed_back: list[JobHandedBack] = field(default_factory=list)
     encoding: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     asked_again: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +62,7 @@ class ControlPlane:
             Route("POST", path + "heartbeat", self.heartbeat, "", Job, JobHeartbeat),
             Route("POST", path + "complete", self.complete, "", Job, JobComplete),
             Route("POST", path + "fail", self.fail, "", Job, JobFailed),
+            Route("POST", path + "hand-back", self.hand_back, "", Job, JobHandedBack),
         ]
 
     async def lease(self, call: Call) -> LeaseOffer:
@@ -87,6 +91,10 @@ class ControlPlane:
         self._refuse("fail")
         self.failed.append(call.body(JobFailed))
         self.ended.set()
+        return job(call)
+
+    async def hand_back(self, call: Call) -> Job:
+        self.handed_back.append(call.body(JobHandedBack))
         return job(call)
 
     def _refuse(self, verb: str) -> None:
@@ -243,11 +251,24 @@ async def test_a_lost_lease_ends_the_work(house: House, long_film: Path) -> None
 async def test_a_stopped_encoder_hands_its_job_back(house: House, long_film: Path) -> None:
     house.offer(long_film)
     await house.work_until(house.control.encoding)
-    (word,) = house.control.failed
-    assert word.retry
+    assert [word.attempt for word in house.control.handed_back] == [1]
+    assert not house.control.failed
     assert await house.published() == []
     assert house.left() == []
     assert children() == []
+
+
+async def test_a_message_is_plain_text(house: House) -> None:
+    """ffmpeg quotes the film's own bytes."""
+    lease = Lease.model_validate(
+        {"job_id": new_id("job"), "attempt": 1, "title_id": new_id("ttl"),
+         "package_id": new_id("pkg"), "master_key": "m", "master_sha256": None,
+         "expires_at": datetime.now(UTC)}
+    )  # fmt: skip
+    async with Client(house.url) as client:
+        problem = Problem("encode_failed", "tag\0 \x1b[31mred\nline")
+        await Control(client).fail(lease, problem, retry=False)
+    assert house.control.failed[0].message == "tag   [31mred line"
 
 
 async def test_a_control_plane_that_is_away_now_and_then(house: House, film: Path) -> None:

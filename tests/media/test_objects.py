@@ -1,7 +1,9 @@
 """One contract for every store: files, moto (a quick S3) and Swift (a real one)."""
 
+import asyncio
 import errno
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,10 +11,10 @@ import aiohttp
 import pytest
 from moto.server import ThreadedMotoServer
 
+from media.file_store import FileStore
 from media.ids import new_id
 from media.objects import (
     DonePart,
-    FileStore,
     ObjectStore,
     StoreFull,
     StoreUnavailable,
@@ -155,6 +157,44 @@ async def test_an_aborted_upload_leaves_nothing(store: ObjectStore) -> None:
     assert [info async for info in store.list_objects("")] == []
 
 
+async def test_what_was_left_unfinished_is_swept_away(store: ObjectStore) -> None:
+    old = await store.start_upload("masters/old")
+    await _put_part(store, "masters/old", old, 1, b"part")
+    await store.put_bytes("masters/whole", b"object")
+    await store.sweep(0.0)
+    etag = await _put_part(store, "masters/old", old, 1, b"part")  # not that old
+    await store.sweep(time.time() + 60)
+    with pytest.raises((FileNotFoundError, ValueError, StoreUnavailable)):
+        await store.finish_upload("masters/old", old, [DonePart(1, etag)])
+    assert [info.key async for info in store.list_objects("")] == ["masters/whole"]
+
+
+async def test_a_part_of_another_size_is_not_kept(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    upload = await store.start_upload("masters/x")
+    for size in (3, 5):
+        with pytest.raises(ValueError, match=f"it has {size} bytes"):
+            await store.put_part("masters/x", upload, 1, pieces(b"data"), size)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_puts_and_lists_beside_deletes(tmp_path: Path) -> None:
+    """A delete takes empty folders away, which another is about to fill or to look into."""
+    store = FileStore(tmp_path)
+
+    async def come_and_go(name: str) -> None:
+        for _ in range(60):
+            await store.put_bytes(f"a/b/{name}", b"x")
+            await asyncio.gather(_keys(store), store.delete(f"a/b/{name}"))
+
+    await asyncio.gather(*(come_and_go(name) for name in "xyz"))
+    assert await _keys(store) == []
+
+
+async def _keys(store: ObjectStore) -> list[str]:
+    return [info.key async for info in store.list_objects("a/")]
+
+
 @pytest.mark.parametrize(
     "key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a/.x", "a\n", "a" * 701]
 )
@@ -187,11 +227,16 @@ async def test_a_failed_put_leaves_no_half_file(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), 300_000):
+        yield data[at : at + 300_000]
+
+
 async def _put_part(store: ObjectStore, key: str, upload: str, number: int, data: bytes) -> str:
     """By the presigned address where there is one, as a client of the API would."""
     url = await store.part_url(key, upload, number, 600)
     if url is None:
-        return await store.put_part(key, upload, number, data)
+        return await store.put_part(key, upload, number, pieces(data), len(data))
     async with aiohttp.ClientSession() as session, session.put(url, data=data) as answer:
         answer.raise_for_status()
         return answer.headers["ETag"]

@@ -116,6 +116,7 @@ def test_machine_tokens(keys: dict[str, Identity], ring: Keyring, tmp_path: Path
         (none_algorithm, "steering"),
         (token + "x", "steering"),
         ("", "steering"),
+        ("a.\udcff.c", "steering"),  # bytes of no text, as a header may bring them
     ]:
         with pytest.raises(TokenRefused) as why:
             verify_machine_token(bad, ring, audience)

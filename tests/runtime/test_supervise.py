@@ -59,6 +59,52 @@ async def test_ready_restart_stop(tmp_path: Path) -> None:
         os.kill(second, 0)
 
 
+async def test_it_goes_on_trying_when_no_process_can_be_made(tmp_path: Path) -> None:
+    daemon = daemon_of(tmp_path)
+    deaths, again = 0, asyncio.Event()
+
+    def died() -> None:
+        nonlocal deaths
+        deaths += 1
+        if deaths == 3:
+            daemon.argv = argv
+            again.set()
+
+    daemon.died = died
+    await daemon.start()
+    await daemon.keep()
+    argv, daemon.argv = daemon.argv, ["/nonexistent"]
+    first = daemon.pid
+    assert first is not None
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        await again.wait()
+        assert len(list(Path("/proc/self/fd").iterdir())) <= open_before
+        while daemon.pid in (None, first):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await daemon.stop()
+
+
+async def test_a_closed_lifeline_is_heard_once(tmp_path: Path) -> None:
+    """It stays readable: a service that ends slowly must not spin meanwhile."""
+    slow = SERVICE.replace(
+        "    await runner.cleanup()\n",
+        "    await runner.cleanup()\n"
+        "    began = time.process_time()\n"
+        "    await asyncio.sleep(0.5)\n"
+        f"    open({str(tmp_path / 'spent')!r}, 'w').write(str(time.process_time() - began))\n",
+    ).replace("import asyncio, sys", "import asyncio, sys, time")
+    (tmp_path / "slow.py").write_text(slow)
+    daemon = Daemon("slow", [sys.executable, str(tmp_path / "slow.py"), f"--data={tmp_path}"])
+    await daemon.start()
+    daemon._close_lifeline()
+    assert daemon.process is not None
+    await daemon.process.wait()
+    assert float((tmp_path / "spent").read_text()) < 0.05
+    await daemon.stop()
+
+
 async def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, "broken")
     with pytest.raises(Problem, match="Cannot listen on mars") as problem:

@@ -17,7 +17,7 @@ class Instance:
     """A steering of its own on a shared state."""
 
     def __init__(self, state: State) -> None:
-        self.roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600)
+        self.roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=0)
         self.archive = Archive(state, self.roster, forget_s=3600)
 
     def hear(self, sequence: int, now_s: float, *, load: float = 0.1) -> None:

@@ -20,6 +20,14 @@ from steering.cli import app
 from tests.steering_fleet import report
 
 FILM, SEQUEL = (id_from("ttl", 1_700_000_000_000, number) for number in (1, 2))
+NAMES = {FILM: "Big Film", SEQUEL: "Big Film 2"}
+
+
+def film(title_id: str) -> Title:
+    return Title(
+        title_id=title_id, name=NAMES[title_id], state="published", package_id=None, duration_s=1.0,
+        max_height=720, created_at=datetime.now(UTC), published_at=None,
+    )  # fmt: skip
 
 
 class SteerQuestion(BaseModel):
@@ -29,6 +37,7 @@ class SteerQuestion(BaseModel):
 
 class TitleQuestion(BaseModel):
     q: str = ""
+    cursor: str = ""
 
 
 class ControlPlane:
@@ -42,6 +51,7 @@ class ControlPlane:
         return [
             Route("POST", "/v1/auth/login", self.login, "", answer=Tokens, body=Login),
             Route("GET", "/v1/titles", self.titles, "", answer=TitlePage, query=TitleQuestion),
+            Route("GET", "/v1/titles/{title}", self.title, "", answer=Title),
             Route(
                 "GET", "/v1/titles/{title}/steer", self.steer, "",
                 answer=SteerAnswer, query=SteerQuestion,
@@ -55,17 +65,15 @@ class ControlPlane:
         return Tokens(access_token="t", expires_at=datetime.now(UTC))
 
     async def titles(self, call: Call) -> TitlePage:
-        names = {FILM: "Big Film", SEQUEL: "Big Film 2"}
-        wanted = call.query(TitleQuestion).q.casefold()
-        titles = tuple(
-            Title(
-                title_id=title_id, name=name, state="published", package_id=None, duration_s=1.0,
-                max_height=720, created_at=datetime.now(UTC), published_at=None,
-            )
-            for title_id, name in names.items()
-            if wanted in name.casefold()
-        )  # fmt: skip
-        return TitlePage(titles=titles, next_cursor=None)
+        """One title a page, the sequel first."""
+        asked = call.query(TitleQuestion)
+        found = [film(i) for i in (SEQUEL, FILM) if asked.q.casefold() in NAMES[i].casefold()]
+        left = [title for title in found if not asked.cursor or title.title_id < asked.cursor]
+        following = left[0].title_id if len(left) > 1 else None
+        return TitlePage(titles=tuple(left[:1]), next_cursor=following)
+
+    async def title(self, call: Call) -> Title:
+        return film(call.path["title"])
 
     async def steer(self, call: Call) -> SteerAnswer:
         question = call.query(SteerQuestion)
@@ -134,7 +142,7 @@ async def test_steer_shows_reasons_and_codes(control: ControlPlane) -> None:
     ("argv", "code", "words"),
     [
         (("steer", "Nothing", "--region", "north"), "unknown_title", "no title 'Nothing'"),
-        (("steer", "Big", "--region", "north"), "unknown_title", "2 titles match"),
+        (("steer", "Big", "--region", "north"), "bad_request", "Several titles fit 'Big'"),
         (("steer", "a[/b]", "--region", "north"), "unknown_title", "no title 'a[/b]'"),
         (("steer", FILM, "--region", "moon"), "unknown_region", "no region 'moon'"),
         (("fleet", "show", "nobody"), "unknown_appliance", "no appliance nobody"),

@@ -10,7 +10,7 @@ from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report
 
 @pytest.fixture
 def roster() -> RosterBook:
-    return RosterBook(ATLAS, report_timeout_s=15, forget_s=3600)
+    return RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=1_000_000)
 
 
 def test_an_older_report_of_the_same_boot_is_ignored(roster: RosterBook) -> None:
@@ -32,12 +32,22 @@ def test_an_appliance_is_alive_until_its_report_is_too_old(roster: RosterBook) -
     assert entries["a2"].draining
 
 
+def test_a_clock_set_back_makes_no_dead_appliance_live_on(roster: RosterBook) -> None:
+    roster.hear(report("dead"), NOW_S)
+    roster.hear(report("a1"), NOW_S)
+    back_s = NOW_S - 3600
+    roster.hear(report("a1", sequence=2), back_s)
+    assert [m.appliance_id for m in roster.members(back_s + 1)] == ["a1"]
+    ages = {c.appliance_id: c.age_s for c in roster.candidates(package_id(), back_s + 1, ())}
+    assert ages == {"dead": 3599, "a1": 1}
+
+
 def test_sessions_count_as_load_until_the_next_report(roster: RosterBook) -> None:
     roster.hear(report(load=0.2, capacity_bps=10_000_000), NOW_S)
-    roster.assign("a1", 4_000_000)
-    roster.assign("a1", 1_000_000)
-    roster.assign("nobody", 1_000_000)
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == pytest.approx(0.7)
+    for session in ("one", "two", "two", "one", "two"):  # players that keep asking count once
+        roster.assign("a1", session)
+    roster.assign("nobody", "one")
+    assert roster.candidates(package_id(), NOW_S, ())[0].load == pytest.approx(0.4)
     roster.hear(report(load=0.4, sequence=2, capacity_bps=10_000_000), NOW_S + 5)
     assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.4
 

@@ -18,24 +18,22 @@ from typing import Any
 import imageio_ffmpeg
 from aiohttp import web
 
+from control_plane.pages import POLICY
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TITLE_ID = "ttl_01hzzzzzzzzzzzzzzzzzzzzzzz"
 NAME, PASSWORD = "ada", "correct horse battery"
 RUNGS = ((180, 200_000), (360, 600_000))  # height, bits per second
-SEGMENT_S = 2
+FILM_S, SEGMENT_S = 8, 1
+HOSTS = {"north-1": "127.0.1.1", "south-1": "127.0.2.1"}
 REGIONS = {"north": ("north-1", "south-1"), "south": ("south-1", "north-1")}
-# The policy that the control plane sends with its pages.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; worker-src blob:;"
-    " media-src blob:; connect-src http: https:; form-action 'self'; base-uri 'none'"
-)
 
 
-def make_package(folder: Path, seconds: int) -> None:
+def make_package(folder: Path) -> None:
     """Encodes a test picture and a tone into `folder`: `0.m3u8` is the audio, then the rungs."""
-    video = [f"testsrc2=size={h * 16 // 9}x{h}:rate=24:duration={seconds}" for h, _ in RUNGS]
+    video = [f"testsrc2=size={h * 16 // 9}x{h}:rate=24:duration={FILM_S}" for h, _ in RUNGS]
     argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi"]
-    argv += ["-i", f"sine=frequency=330:duration={seconds}"]
+    argv += ["-i", f"sine=frequency=330:duration={FILM_S}"]
     for source in video:
         argv += ["-f", "lavfi", "-i", source]
     argv += [flag for i in range(len(RUNGS) + 1) for flag in ("-map", f"{i}:{'v' if i else 'a'}")]
@@ -95,20 +93,38 @@ class Standin:
     appliances: dict[str, Appliance] = field(default_factory=dict)
     hlsjs: dict[str, Any] = field(default_factory=dict)
     url: str = ""
-    sessions: int = 0
+    opened: list[str] = field(default_factory=list)  # ids of sessions, since renew()
     ended: list[str] = field(default_factory=list)
+    _number: int = 0  # of the last session: the next test must not meet an earlier one's
+
+    async def renew(self) -> None:
+        """As at the beginning: no session, no fault, and the dead live again."""
+        self.opened, self.ended = [], []
+        for fault in ("expired", "hang"):
+            (self.folder / fault).unlink(missing_ok=True)
+        for appliance_id, host in HOSTS.items():
+            known = self.appliances.get(appliance_id)
+            if known is None or known.process.returncode is not None:
+                self.appliances[appliance_id] = await _start_appliance(
+                    appliance_id, self.folder, host
+                )
 
     def expire_tokens(self) -> None:
         """Every token handed out so far is expired from now on."""
-        (self.folder / "expired").write_text(str(self.sessions))
+        (self.folder / "expired").write_text(str(self._number))
+
+    def hang(self, appliance_id: str) -> None:
+        """The appliance sends one half of each video segment from now on, and then nothing."""
+        (self.folder / "hang").write_text(HOSTS[appliance_id])
 
     def session(self, region: str) -> dict[str, Any]:
         """A session, its token named by its number."""
-        self.sessions += 1
-        base_path = f"/{self.sessions}/titles/"
+        self._number += 1
+        self.opened.append(f"ses_{self._number}")
+        base_path = f"/{self._number}/titles/"
         pathways = [self._pathway(i, site) for i, site in enumerate(REGIONS[region])]
         return {
-            "session_id": f"ses_{self.sessions}",
+            "session_id": self.opened[-1],
             "title_id": TITLE_ID,
             "region": region,
             "hls_url": f"{self.url}/master/{region}{base_path}master.m3u8",
@@ -137,8 +153,7 @@ async def run_standin(folder: Path, hlsjs: dict[str, Any]) -> AsyncIterator[Stan
     standin = Standin(folder, hlsjs=hlsjs)
     runner = web.AppRunner(_control(standin))
     try:
-        for appliance_id, host in (("north-1", "127.0.1.1"), ("south-1", "127.0.2.1")):
-            standin.appliances[appliance_id] = await _start_appliance(appliance_id, folder, host)
+        await standin.renew()
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -166,7 +181,7 @@ def _control(standin: Standin) -> web.Application:
         "name": "Test picture",
         "state": "published",
         "package_id": "pkg_1",
-        "duration_s": 12.0,
+        "duration_s": float(FILM_S),
         "max_height": RUNGS[-1][0],
     }
     waiting = {**title, "title_id": "ttl_2", "name": "Not yet encoded", "package_id": None}
@@ -187,8 +202,10 @@ def _control(standin: Standin) -> web.Application:
         return web.json_response({"regions": list(REGIONS)})
 
     async def sessions(request: web.Request) -> web.Response:
-        region = (await request.json()).get("region", "north")
-        return web.json_response(standin.session(region))
+        wanted = await request.json()
+        if wanted["title_id"] != TITLE_ID:
+            return _problem(404, "unknown_title", "There is no such title.")
+        return web.json_response(standin.session(wanted.get("region", "north")))
 
     async def end(request: web.Request) -> web.Response:
         standin.ended.append(request.match_info["session_id"])
@@ -258,7 +275,8 @@ async def _half(request: web.Request, path: Path) -> web.StreamResponse:
 
 def _serve(folder: Path, host: str) -> None:
     """An appliance: the package below `/{token}/titles/`, with CORS. Faults are files beside it:
-    `expired` holds the last token that is, `hang` the host that sends half of everything."""
+    `expired` holds the last token that is, `hang` the host that sends half of each video segment.
+    Audio goes on: a player that waits for it as well would leave the sooner."""
 
     async def get(request: web.Request) -> web.StreamResponse:
         marker = folder / "expired"
@@ -267,7 +285,8 @@ def _serve(folder: Path, host: str) -> None:
             return _problem(403, "token_expired", "The token has expired.")
         path = folder / Path(request.match_info["path"]).name
         hang = folder / "hang"
-        if hang.exists() and hang.read_text() == host:
+        is_audio = path.name.startswith("0_")
+        if hang.exists() and hang.read_text() == host and not is_audio:
             return await _half(request, path)
         return web.FileResponse(path, headers={"Access-Control-Allow-Origin": "*"})
 

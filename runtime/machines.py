@@ -17,8 +17,8 @@ _HINTS = {
 
 
 class MachineGate:
-    """Authenticates machines. The ring is read again whenever its file changes, so that new
-    appliances can join; a ring that cannot be read leaves the last one standing."""
+    """Knows machines that speak to `audience`. The ring is read again whenever its file changes, so
+    that new machines can join; one that cannot be read leaves the last ring standing."""
 
     def __init__(self, ring_path: Path, audience: str) -> None:
         self._path = ring_path
@@ -29,12 +29,14 @@ class MachineGate:
 
     async def authenticate(self, request: web.Request) -> Caller | None:
         """The machine that calls, None without credentials. Raises Problem for wrong ones."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            return None
+        token = bearer_token(request)
+        return None if token is None else self.caller(token)
+
+    def caller(self, token: str) -> Caller:
+        """The machine that signed the token. Raises Problem `token_invalid` or `token_expired`."""
         self._refresh()
         try:
-            machine = verify_machine_token(token.strip(), self._ring, self._audience)
+            machine = verify_machine_token(token, self._ring, self._audience)
         except TokenRefused as refused:
             raise Problem(refused.code, _HINTS[refused.code]) from None
         return Caller(machine.name, machine.role)
@@ -51,3 +53,9 @@ class MachineGate:
             if not self._unreadable:
                 logger().error("ring_unreadable", why=str(error))
             self._unreadable = True
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """The token of `Authorization: Bearer` (RFC 6750, 2.1); None when there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

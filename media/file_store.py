@@ -1,0 +1,274 @@
+"""Objects as files on a disk, with the promises of `objects`."""
+
+import asyncio
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import aiofiles
+
+from media.objects import (
+    CHUNK_BYTES,
+    DonePart,
+    ObjectInfo,
+    ProgressFn,
+    StoreFull,
+    StoreUnavailable,
+    check_key,
+)
+
+_TRIES = 20  # at a folder that others delete while it is empty
+
+
+class FileStore:
+    """Objects as files below one folder, on one file system; what is not whole yet, uploads in
+    progress too, below `.uploads/` in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    async def put_bytes(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        await asyncio.to_thread(self._put, key, lambda file: file.write(data), create_only)
+
+    async def put_file(
+        self,
+        key: str,
+        path: Path,
+        *,
+        create_only: bool = False,
+        progress: ProgressFn | None = None,
+    ) -> None:
+        def copy(target: BinaryIO) -> None:
+            done = 0
+            with path.open("rb") as source:
+                while piece := source.read(CHUNK_BYTES * 4):
+                    target.write(piece)
+                    done += len(piece)
+                    if progress:
+                        progress(done)
+
+        await asyncio.to_thread(self._put, key, copy, create_only)
+
+    async def get_bytes(self, key: str, *, max_bytes: int) -> bytes:
+        with _store_errors():
+            async with aiofiles.open(self._path(key), "rb") as file:
+                data = await file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise ValueError(f"{key} is larger than {max_bytes} bytes")
+        return data
+
+    async def stream(
+        self, key: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        left = length
+        with _store_errors():
+            async with aiofiles.open(self._path(key), "rb") as file:
+                await file.seek(start)
+                while left is None or left > 0:
+                    piece = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+                    if not piece:
+                        return
+                    if left is not None:
+                        left -= len(piece)
+                    yield piece
+
+    async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
+        done = 0
+        async with aiofiles.open(path, "wb") as file:
+            async for piece in self.stream(key):
+                await file.write(piece)
+                done += len(piece)
+                if progress:
+                    progress(done)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        path = self._path(key)
+        with _store_errors():
+            status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(key)
+        return ObjectInfo(key, status.st_size)
+
+    async def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        for info in await asyncio.to_thread(self._list, prefix):
+            yield info
+
+    async def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _store_errors():
+            path.unlink(missing_ok=True)
+        for folder in path.parents:  # empty folders are not objects: they go too
+            if folder == self.root:
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    async def start_upload(self, key: str) -> str:
+        check_key(key)
+        upload_id = secrets.token_hex(16)
+        _make_folder(self._parts(upload_id))
+        return upload_id
+
+    async def part_url(self, key: str, upload_id: str, number: int, ttl_s: int) -> str | None:
+        return None
+
+    async def put_part(
+        self, key: str, upload_id: str, number: int, pieces: AsyncIterable[bytes], size: int
+    ) -> str:
+        folder = self._parts(upload_id)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no upload {upload_id}")
+        etag = secrets.token_hex(8)
+        temporary = folder / f"{number}.{etag}.tmp"
+        try:
+            await _receive(temporary, pieces, size)
+            with _store_errors():
+                for earlier in folder.glob(f"{number}.*.part"):
+                    earlier.unlink(missing_ok=True)
+                temporary.replace(folder / f"{number}.{etag}.part")
+        finally:
+            temporary.unlink(missing_ok=True)
+        return etag
+
+    async def finish_upload(self, key: str, upload_id: str, parts: list[DonePart]) -> None:
+        folder = self._parts(upload_id)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no upload {upload_id}")
+        paths = [folder / f"{part.number}.{part.etag}.part" for part in parts]
+        numbers = [part.number for part in parts]
+        if numbers != sorted(set(numbers)) or not all(path.is_file() for path in paths):
+            raise ValueError("a part is missing, differs from the one named, or is out of order")
+
+        def join(target: BinaryIO) -> None:
+            for path in paths:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, target, CHUNK_BYTES * 4)
+
+        await asyncio.to_thread(self._put, key, join, False)
+        await self.abort_upload(key, upload_id)
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._parts(upload_id), True)
+
+    async def sweep(self, before_s: float) -> None:
+        await asyncio.to_thread(self._sweep, before_s)
+
+    async def close(self) -> None:
+        pass
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _parts(self, upload_id: str) -> Path:
+        if not re.fullmatch(r"[0-9a-f]{32}", upload_id):
+            raise FileNotFoundError("there is no such upload")
+        return self._unfinished / upload_id
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.root / ".uploads"
+
+    def _put(self, key: str, write: Callable[[BinaryIO], object], create_only: bool) -> None:
+        path = self._path(key)
+        if create_only and path.exists():
+            raise FileExistsError(key)
+        temporary = self._unfinished / f"{secrets.token_hex(16)}.tmp"
+        _make_folder(self._unfinished)
+        with _store_errors():
+            try:
+                with temporary.open("xb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._place(temporary, path, create_only)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _place(self, whole: Path, path: Path, create_only: bool) -> None:
+        """The file is at `path`, also when a delete takes the empty folder away meanwhile."""
+        for _ in range(_TRIES):
+            _make_folder(path.parent)
+            with suppress(FileNotFoundError):
+                if create_only:
+                    os.link(whole, path)  # fails where a rename would replace
+                else:
+                    whole.replace(path)
+                return
+        raise StoreUnavailable(f"the store lost {path.parent}")
+
+    def _list(self, prefix: str) -> list[ObjectInfo]:
+        start = self.root / prefix.rpartition("/")[0]
+        if prefix and not start.resolve().is_relative_to(self.root.resolve()):
+            return []
+        found = []
+        for folder, inner, names in os.walk(start):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            for name in names:
+                key = (Path(folder) / name).relative_to(self.root).as_posix()
+                if key.startswith(prefix) and not name.startswith("."):
+                    with suppress(FileNotFoundError), _store_errors():  # deleted meanwhile
+                        found.append(ObjectInfo(key, (Path(folder) / name).stat().st_size))
+        return sorted(found, key=lambda info: info.key)
+
+    def _sweep(self, before_s: float) -> None:
+        if not self._unfinished.is_dir():
+            return
+        for path in self._unfinished.iterdir():
+            with suppress(FileNotFoundError), _store_errors():
+                if path.stat().st_mtime >= before_s:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+
+async def _receive(target: Path, pieces: AsyncIterable[bytes], size: int) -> None:
+    """The new file holds the pieces. ValueError unless they are `size` bytes."""
+    done = 0
+    with _store_errors():
+        file = await aiofiles.open(target, "xb")
+    try:
+        async for piece in pieces:
+            done += len(piece)
+            if done > size:
+                raise ValueError(f"it has {size} bytes, more came")
+            with _store_errors():
+                await file.write(piece)
+        if done < size:
+            raise ValueError(f"it has {size} bytes, {done} came")
+        with _store_errors():
+            await file.flush()
+    finally:
+        with suppress(OSError):  # of a full disk: that was said
+            await file.close()
+
+
+def _make_folder(folder: Path) -> None:
+    for _ in range(_TRIES):
+        with _store_errors(), suppress(FileNotFoundError, FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    raise StoreUnavailable(f"the store has no folder {folder}, perhaps a file")
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """What the disk says, in the words of a store."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreFull("the store's disk is full") from error
+        raise StoreUnavailable(f"the store does not answer: {error.strerror}") from error

@@ -1,0 +1,170 @@
+"""A connection under every interleaving: half-closed, pipelined, waiting, cut off."""
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance import connection
+from appliance.board import Word
+from appliance.gate import Gate
+from media.fleet import Notices, Purge
+from tests.appliance.inside import answer, inside
+
+SIZES = {"init.mp4": 0, "1.m4s": 1_000, "2.m4s": 2_000_000}
+
+
+async def test_a_client_that_has_said_all_still_reads(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house:
+        for _ in ("cold", "hot"):
+            async with house.client() as (reader, writer):
+                writer.write(house.head("2.m4s") + house.head("1.m4s"))
+                writer.write_eof()
+                assert (await answer(reader))[2] == house.data("2.m4s")
+                assert (await answer(reader))[2] == house.data("1.m4s")
+                assert await reader.read() == b""
+
+
+async def test_answers_come_in_order_and_nonsense_spoils_none(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        house.let("2.m4s", 0)
+        writer.write(house.head("2.m4s") + house.head("1.m4s") * 300 + b"nonsense\r\n\r\n")
+        await asyncio.sleep(0.05)
+        house.let("2.m4s", 2_000_000)
+        assert (await answer(reader))[2] == house.data("2.m4s")
+        for _ in range(300):
+            assert (await answer(reader))[2] == house.data("1.m4s")
+        assert (await answer(reader))[0] == 400
+        assert await reader.read() == b""
+
+
+async def test_an_empty_file_is_answered_at_once(tmp_path: Path) -> None:
+    """No bytes follow the head, so it must not wait for any (MSG_MORE: 200 ms)."""
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        writer.write(house.head("init.mp4"))
+        assert (await answer(reader))[::2] == (200, b"")
+        began = time.monotonic()
+        writer.write(house.head("init.mp4"))
+        assert (await answer(reader))[::2] == (200, b"")
+        assert time.monotonic() - began < 0.1
+
+
+async def test_a_range_is_for_get_and_whole_ones_are_partial(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house:
+        for headers in (("Range: bytes=5-9",), ("Range: bytes=9999-",)):
+            cold = await house.fetch("1.m4s", *headers, method="HEAD")
+            assert cold.startswith(b"HTTP/1.1 200") and b"Content-Length: 1000\r\n" in cold
+        assert house.worker.row[Word.HITS] == 0
+        whole = await house.fetch("1.m4s", "Range: bytes=0-")
+        assert whole.startswith(b"HTTP/1.1 206") and b"bytes 0-999/1000" in whole
+
+
+async def test_a_refused_client_may_finish_its_sentence(tmp_path: Path) -> None:
+    """No reset overtakes the answer, though most of the body was not read (RFC 9112 9.6)."""
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        writer.write(house.head("1.m4s", "Content-Length: 300000", method="POST"))
+        writer.write(bytes(300_000))
+        status, fields, _ = await answer(reader)
+        assert (status, fields["connection"]) == (413, "close")
+        assert await reader.read() == b""
+
+
+async def test_a_fill_that_moves_is_waited_for(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES, send_stall_s=0.2) as house, house.client() as (r, w):
+        house.let("2.m4s", 0)
+        w.write(house.head("2.m4s", "Range: bytes=1999990-"))
+        for landed in (100_000, 200_000, 300_000, 2_000_000):
+            await asyncio.sleep(0.4)
+            house.let("2.m4s", landed)
+        status, _, body = await answer(r)
+        assert (status, body) == (206, house.data("2.m4s")[-10:])
+
+
+async def test_a_fill_that_does_not_move_is_refused_in_time(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES, send_stall_s=0.1) as house:
+        house.let("1.m4s", 0)
+        assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 503")
+
+
+async def test_pages_read_ahead_while_a_fill_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread goes on where the answer stands: a second one would find the next answer."""
+    probes = iter((False, False))
+    monkeypatch.setattr(connection, "_resident", lambda *_: next(probes, True))
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *a: (time.sleep(0.3), pread(*a))[1])
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        house.let("2.m4s", 300_000)
+        house.let("1.m4s", 0)
+        writer.write(house.head("2.m4s"))
+        for landed in range(400_000, 2_000_001, 200_000):
+            await asyncio.sleep(0.01)
+            house.let("2.m4s", landed)
+        assert (await answer(reader))[2] == house.data("2.m4s")
+        writer.write(house.head("1.m4s"))
+        await asyncio.sleep(0.3)
+        house.let("1.m4s", 1_000)
+        assert (await answer(reader))[2] == house.data("1.m4s")
+
+
+async def test_a_purge_cuts_what_is_being_sent(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        house.let("2.m4s", 1_000_000)
+        writer.write(house.head("2.m4s"))
+        await reader.readexactly(500_000)
+        async with house.client() as (waiting, other):
+            house.let("1.m4s", 0)
+            other.write(house.head("1.m4s"))
+            await asyncio.sleep(0.05)
+            tomb = Purge(package_id=house.package.package_id, until="2100-01-01T00:00:00Z")  # type: ignore[arg-type]
+            house.write_notices(Notices(version=1, purges=(tomb,)))
+            await house.board.acknowledged(house.board.advance(), 5)
+            assert (await answer(waiting))[0] == 410
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1_500_000)
+
+
+async def test_a_fault_of_ours_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with inside(tmp_path, SIZES) as house:
+        monkeypatch.setattr(Gate, "decide", broken)
+        assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 500")
+
+
+async def test_no_descriptor_left_is_no_busy_loop(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house:
+        tries, until = 0, time.monotonic() + 0.3
+
+        class Exhausted:
+            def fileno(self) -> int:
+                return listener.fileno()
+
+            def accept(self) -> tuple[socket.socket, object]:
+                nonlocal tries
+                tries += 1
+                if time.monotonic() < until:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return listener.accept()
+
+        listener, house.worker._listener = house.worker._listener, Exhausted()  # type: ignore[assignment]
+        assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 200")
+        assert tries < 10
+        house.worker._listener = listener
+
+
+async def test_unreadable_orders_leave_the_old_ones_in_force(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES) as house:
+        assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 200")
+        (tmp_path / "secrets" / "trust.json").write_text("{")
+        house.notices_file.write_text("{")
+        await house.board.acknowledged(house.board.advance(), 5)
+        assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 200")

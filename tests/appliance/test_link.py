@@ -1,0 +1,51 @@
+"""The line between worker and keeper, when one of them does not listen."""
+
+import asyncio
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from appliance.gate import FileWant
+from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
+
+
+async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
+    hang, accepted = asyncio.Event(), asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await hang.wait()
+        writer.close()
+
+    path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "deaf"
+    async with await asyncio.start_unix_server(deaf, str(path), limit=MAX_LINE_BYTES):
+        link = KeeperLink(path)
+        running = asyncio.create_task(link.run(lambda: None))
+        await accepted.wait()
+        await asyncio.sleep(0)
+        for _ in range(200):
+            link.touch([f"pkg_x/v-avc-720/{number}.m4s" for number in range(1000)])
+        assert link._writer is not None
+        assert link._writer.transport.get_write_buffer_size() < 2_000_000
+        running.cancel()
+        hang.set()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_who_was_sent_away_hears_no_more(tmp_path: Path) -> None:
+    """What one waiter does may end another's answer: it must not be called for it any more."""
+    arrival = Arrival(FileWant("t", "p", "", "a", "", 1, 1))
+    heard = []
+
+    def first() -> None:
+        heard.append("first")
+        del arrival.watchers[second]
+
+    def second() -> None:
+        heard.append("second")
+
+    arrival.watchers |= {first: None, second: None}
+    (tmp_path / "a").write_bytes(b"x")
+    arrival.take(json.loads(json.dumps({"held": os.fspath(tmp_path / "a")})))
+    assert heard == ["first"] and arrival.held
