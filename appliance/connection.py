@@ -346,9 +346,11 @@ class Connection:
         elif self._reader.in_request:
             self.deadline = self._worker.now + self._worker.settings.request_timeout_s
             self._worker.loop.call_soon(self._next)
+        elif self._half_closed:
+            self.close()
         else:
             self.deadline = self._worker.now + self._worker.settings.idle_timeout_s
-            self._next()
+            self._read_on()
 
     def _record(self) -> None:
         self._worker.row[Word.BYTES_OUT] += self._sent

@@ -56,6 +56,7 @@ class RequestReader:
         self._tail = b""  # the last bytes of a head that has begun: its end may be cut in two
         self._request: Request | None = None
         self._refused: BadRequest | None = None
+        self._host = b""  # the last one that was valid: mostly they are all alike
         self._parser = httptools.HttpRequestParser(self)
         self._head_bytes = 0
         self._start()
@@ -67,14 +68,16 @@ class RequestReader:
     def next(self) -> Request | None:
         """The next request; None until more bytes have come. Raises BadRequest: the reader is then
         done."""
-        while self._request is None and self._unread:
+        while self._unread:
             piece = self._take_piece()
             self._head_bytes += len(piece)
             if self._head_bytes > MAX_HEAD_BYTES:
                 raise BadRequest(431, "The request head is too large.")
             self._parse(piece)
-        request, self._request = self._request, None
-        return request
+            if self._request is not None:
+                request, self._request = self._request, None
+                return request
+        return None
 
     @property
     def in_request(self) -> bool:
@@ -83,15 +86,14 @@ class RequestReader:
 
     def _take_piece(self) -> bytes:
         """The unread bytes, no further than to the end of this head."""
-        end = (self._tail + self._unread).find(_END_OF_HEAD)
+        unread, tail = self._unread, self._tail
+        end = (tail + unread).find(_END_OF_HEAD)
         if end < 0:
-            piece, self._unread = self._unread, b""
-            self._tail = (self._tail + piece)[1 - len(_END_OF_HEAD) :]
-            return piece
-        end += len(_END_OF_HEAD) - len(self._tail)
-        piece, self._unread = self._unread[:end], self._unread[end:]
-        self._tail = b""
-        return piece
+            self._unread, self._tail = b"", (tail + unread)[1 - len(_END_OF_HEAD) :]
+            return unread
+        end += len(_END_OF_HEAD) - len(tail)
+        self._unread, self._tail = unread[end:], b""
+        return unread[:end]
 
     def _parse(self, piece: bytes) -> None:
         try:
@@ -108,7 +110,6 @@ class RequestReader:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._count = 0
-        self._persistent = False
 
     def _refuse(self, status: int, detail: str) -> None:
         self._refused = BadRequest(status, detail)
@@ -130,39 +131,40 @@ class RequestReader:
         if self._count > MAX_HEADERS:
             self._refuse(431, "The request has too many header fields.")
         name = name.lower()
-        if name == b"host" and (name in self._headers or not _HOST.fullmatch(value)):
-            self._refuse(400, "The request names no host, or two.")
-        if name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
+        if name == b"host":
+            if name in self._headers or (value != self._host and not _HOST.fullmatch(value)):
+                self._refuse(400, "The request names no host, or two.")
+            self._host = value
+        elif name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
             self._refuse(413, "Requests with a body are not taken here.")
         if name in self._headers:
             value = self._headers[name] + b", " + value
         self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        version = self._parser.get_http_version()
-        self._persistent = version == "1.1"  # 1.0 would want to be told, and few ask
-        if version not in ("1.0", "1.1"):
-            self._refuse(505, "HTTP/1.1 is spoken here.")
-        if self._persistent and b"host" not in self._headers:
-            self._refuse(400, "The request names no host.")
+        if b"host" not in self._headers:
+            version = self._parser.get_http_version()
+            if version == "1.1":
+                self._refuse(400, "The request names no host.")
+            if version != "1.0":
+                self._refuse(505, "HTTP/1.1 is spoken here.")
         if b"expect" in self._headers:
             self._refuse(417, "No expectation is met here.")
 
     def on_message_complete(self) -> None:
         self._begun = False
         self._head_bytes = 0
-        self._request = Request(
-            self._parser.get_method(),
-            _origin_form(self._target),
-            self._headers,
-            self._persistent and self._parser.should_keep_alive(),
-        )
+        target, keep_alive = self._target, self._parser.should_keep_alive()
+        if not target.startswith(b"/"):
+            target = _origin_form(target)
+        if keep_alive and b"connection" in self._headers:
+            # A client of 1.0 that asks for it wants to be told, and few ask.
+            keep_alive = self._parser.get_http_version() == "1.1"
+        self._request = Request(self._parser.get_method(), target, self._headers, keep_alive)
 
 
 def _origin_form(target: bytes) -> bytes:
-    """`/path?query`, of an absolute target too (RFC 9112 3.2.2); `*` as it is."""
-    if target.startswith(b"/"):
-        return target
+    """`/path?query` of an absolute target (RFC 9112 3.2.2); others as they are."""
     _, absolute, rest = target.partition(b"://")
     return b"/" + rest.partition(b"/")[2] if absolute else target
 

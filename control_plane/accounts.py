@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.clock import Clock
 from control_plane.credentials import sign_access_token
@@ -63,12 +64,12 @@ class Accounts:
     async def create(self, new: NewUser) -> User:
         """The account exists. Raises Problem `name_taken`."""
         hashed = await self._passwords.hash(new.password)
-        async with self._database.writing() as session:
-            taken = await session.scalar(select(UserRow.user_id).where(UserRow.name == new.name))
-            if taken is not None:
-                raise Problem("name_taken")
-            row = self._row(new.name, hashed, new.role)
-            session.add(row)
+        row = self._row(new.name, hashed, new.role)
+        try:
+            async with self._database.writing() as session:
+                session.add(row)
+        except IntegrityError:
+            raise Problem("name_taken") from None
         return _user(row)
 
     async def ensure_admin(self, path: Path) -> None:
@@ -79,9 +80,11 @@ class Accounts:
                 return
         login = _read_admin(path)
         hashed = await self._passwords.hash(login.password)
-        async with self._database.writing() as session:
-            if await session.scalar(select(UserRow.user_id).limit(1)) is None:
+        try:
+            async with self._database.writing() as session:
                 session.add(self._row(login.name, hashed, "admin"))
+        except IntegrityError:  # another control plane was faster
+            return
         logger().info("admin_made", name=login.name, file=str(path))
 
     async def _checked(self, login: Login) -> User:

@@ -65,7 +65,8 @@ class ControlPlane:
             "drop_uploads": self.uploads.drop_stale,
             "sweep_store": self.uploads.sweep,
             "drop_sessions": self.playback.drop_expired,
-            "remove_titles": self.removal.run,
+            "clear_jobs": self.removal.clear_jobs,
+            "remove_titles": self.removal.remove_titles,
         }
         await keep_house(chores, lambda: self.bell.listen(REMOVED))
 

@@ -1,11 +1,12 @@
-"""What a deleted title leaves behind is cleared away: first where it is served, then where it is
-stored, its row last. Each step may be repeated, so a service that is away only delays it."""
+"""What deleted titles leave behind is cleared away: first where it is served, then where it is
+stored, the row last; and so is what was begun by jobs that made no package. Each step may be
+repeated, so a service that is away only delays it."""
 
 import asyncio
 from datetime import datetime, timedelta
 from itertools import islice
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select, update
 
 from control_plane.clock import Clock
 from control_plane.database import Database
@@ -13,15 +14,16 @@ from control_plane.playback import Life
 from control_plane.steering_client import SteeringClient
 from control_plane.tables import JobRow, PackageRow, TitleRow, UploadRow
 from media.fleet import PurgeRequest
+from media.inventory import package_prefix
 from media.objects import ObjectStore
 from media.token import LEEWAY_S
 
-TITLES_AT_ONCE = 20
+AT_ONCE = 20  # titles or jobs in a round
 DELETES_AT_ONCE = 16
 
 
 class Removal:
-    """Clears away deleted titles."""
+    """Clears away."""
 
     def __init__(
         self,
@@ -37,11 +39,27 @@ class Removal:
         self._clock = clock
         self._life = life
 
-    async def run(self) -> None:
+    async def clear_jobs(self) -> None:
+        """Nothing is left in the store of jobs that failed or were cancelled, but for those whose
+        encoder may still be writing. Raises StoreUnavailable."""
+        now = self._clock()
+        over = JobRow.state.in_(("failed", "cancelled")) & (JobRow.attempt > 0)
+        alone = or_(JobRow.lease_expires_at.is_(None), JobRow.lease_expires_at <= now)
+        wanted = select(JobRow).where(over, alone, JobRow.cleared_at.is_(None)).limit(AT_ONCE)
+        async with self._database.reading() as session:
+            jobs = (await session.scalars(wanted)).all()
+        for job in jobs:
+            await self._clear(package_prefix(job.title_id, job.package_id))
+            await self._clear(f"work/{job.package_id}/")
+            cleared = update(JobRow).where(JobRow.job_id == job.job_id).values(cleared_at=now)
+            async with self._database.writing() as session:
+                await session.execute(cleared)
+
+    async def remove_titles(self) -> None:
         """Nothing is left of the titles that were deleted, but for those whose encoder may still be
         writing. Raises Problem or StoreUnavailable when a service is away."""
         when = TitleRow.deleted_at
-        deleted = select(TitleRow.title_id, when).where(when.is_not(None)).limit(TITLES_AT_ONCE)
+        deleted = select(TitleRow.title_id, when).where(when.is_not(None)).limit(AT_ONCE)
         async with self._database.reading() as session:
             titles = (await session.execute(deleted)).all()
         for title_id, deleted_at in titles:

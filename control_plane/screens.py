@@ -63,7 +63,10 @@ def say(title: Title, json: bool) -> None:
 
 def show_titles(found: list[Title]) -> None:
     """Titles in a table."""
-    table = Table("name", "id", "state", "length", "height", box=None)
+    table = Table(box=None)
+    table.add_column("name", min_width=12)
+    for column in ("id", "state", "length", "height"):
+        table.add_column(column, no_wrap=True)  # an id that is cut cannot be copied
     for title in found:
         minutes, seconds = divmod(round(title.duration_s or 0), 60)
         length = f"{minutes}:{seconds:02}" if title.duration_s else "–"

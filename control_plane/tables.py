@@ -100,7 +100,8 @@ class UploadRow(Base):
 
 class JobRow(Base):
     """One encode of one master. `attempt` counts leases; only the latest holder is heard.
-    `failures` counts the attempts that ended badly; until `not_before` nobody tries again."""
+    `failures` counts the attempts that ended badly; until `not_before` nobody tries again.
+    `cleared_at`: nothing is in the store any more of what a job began that made no package."""
 
     __tablename__ = "jobs"
 
@@ -124,6 +125,7 @@ class JobRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    cleared_at: Mapped[datetime | None]
 
 
 class PackageRow(Base):

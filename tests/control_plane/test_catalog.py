@@ -140,10 +140,10 @@ async def test_a_deletion_waits_for_steering(house: House):
     title = await house.published()
     await house.stop_steering()
     await send(await house.account("operator"), "DELETE", f"/v1/titles/{title.title_id}")
-    assert await code_of(house.control.removal.run()) == "steering_unavailable"
+    assert await code_of(house.control.removal.remove_titles()) == "steering_unavailable"
     assert await keys(house, title.title_id)  # nobody was told: an appliance may still fill
     await house.start_steering()
-    await house.control.removal.run()
+    await house.control.removal.remove_titles()
     assert not await keys(house, title.title_id)
 
 
@@ -163,11 +163,11 @@ async def test_a_deletion_ends_uploads_and_jobs_and_waits_for_the_encoder(house:
     assert await code_of(heartbeat) == "lease_lost"
     job = await operator.call("GET", f"/v1/jobs/{lease.job_id}", Job)
     assert job.state == "cancelled"
-    await house.control.removal.run()
+    await house.control.removal.remove_titles()
     assert await keys(house, lease.title_id)  # its encoder may not have noticed yet
 
     house.clock.advance(31)
-    await house.control.removal.run()
+    await house.control.removal.remove_titles()
     left = [path for path in (house.data / "store").rglob("*") if path.is_file()]
     assert left == []
     gone = operator.call("GET", f"/v1/jobs/{lease.job_id}", Job)

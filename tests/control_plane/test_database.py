@@ -137,7 +137,7 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path):
     await database.migrate()
     async with database.reading() as session:
         job = await session.get(JobRow, "job_1")
-        assert job is not None and (job.attempt, job.failures, job.not_before) == (2, 0, None)
+        assert job is not None and (job.attempt, job.failures, job.cleared_at) == (2, 0, None)
     await database.close()
 
 

@@ -184,6 +184,25 @@ async def test_cancelling(house: House):
     assert again == cancelled
 
 
+async def test_nothing_is_left_of_a_job_that_made_no_package(house: House):
+    """Its encoder had put the whole package when it heard that nobody wants it any more."""
+    job = await house.upload()
+    api = await house.account("operator")
+    lease = await house.lease()
+    await put_package(house.store, lease.title_id, lease.package_id)
+    await send(api, "POST", f"/v1/jobs/{job['job_id']}/cancel")
+    folder = f"titles/{lease.title_id}/"
+    await house.control.removal.clear_jobs()
+    assert [found async for found in house.store.list_objects(folder)]  # it may still write
+    house.clock.advance(31)
+    await house.control.removal.clear_jobs()
+    assert not [found async for found in house.store.list_objects(folder)]
+    assert (await house.store.stat(lease.master_key)).bytes  # the master is the title's
+    await house.store.put_bytes(f"{folder}x", b"looked at once")
+    await house.control.removal.clear_jobs()
+    assert [found async for found in house.store.list_objects(folder)]
+
+
 async def test_a_job_that_is_done_stays_done(house: House):
     await house.upload()
     lease = await house.lease()

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+import control_plane.steering_client
 from media.api import Session, SteerAnswer
 from media.fleet import Roster, Skipped
 from media.ids import new_id
@@ -53,7 +54,8 @@ async def test_steering_away(house: House):
     assert await code_of(steer) == "steering_unavailable"
 
 
-async def test_steering_that_hangs_is_away_after_two_seconds(tmp_path: Path):
+async def test_steering_that_hangs_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(control_plane.steering_client, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         async with open_house(tmp_path) as elsewhere:

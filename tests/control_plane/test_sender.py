@@ -44,7 +44,7 @@ async def test_a_master_goes_straight_to_a_store_that_signs_addresses(tmp_path: 
         assert lease.master_sha256 is not None
         assert (await house.complete(lease))["state"] == "done"
         await send(api, "DELETE", f"/v1/titles/{title['title_id']}")
-        await house.control.removal.run()
+        await house.control.removal.remove_titles()
         assert [found.key async for found in bucket.list_objects("")] == []
     await bucket.close()
 

@@ -215,7 +215,7 @@ async def test_dropping_wins_over_completing(
     api = await house.account("operator")
     id_of = {"upload": upload.upload_id, "title": upload.title_id}
     await api.call_raw("DELETE", f"/v1/{what}s/{id_of[what]}")
-    await house.control.removal.run()
+    await house.control.removal.remove_titles()
     cleared.set()
     assert await completing == f"unknown_{what}"
     assert stored(house) == []
