@@ -83,34 +83,29 @@ class Catalog:
             row = await live_title(session, title_id, lock=True)
             row.deleted_at = now
             jobs = (await session.scalars(select(JobRow.job_id).where(unfinished))).all()
-            cancelled = {"state": "cancelled", "finished_at": now}
-            await session.execute(update(JobRow).where(unfinished).values(cancelled))
+            ended = {"state": "cancelled", "finished_at": now, "error_code": None, "error": None}
+            await session.execute(update(JobRow).where(unfinished).values(ended))
             await session.execute(delete(SessionRow).where(SessionRow.title_id == title_id))
         return list(jobs)
 
     async def packages(self) -> PackageList:
         """The packages of published titles, the newest first."""
         wanted = (
-            select(PackageRow, TitleRow.published_at)
+            select(
+                PackageRow.title_id,
+                PackageRow.package_id,
+                PackageRow.inventory_sha256,
+                PackageRow.total_bytes,
+                TitleRow.published_at,
+            )
             .join(TitleRow, TitleRow.package_id == PackageRow.package_id)
             .where(TitleRow.state == "published", TitleRow.deleted_at.is_(None))
             .order_by(TitleRow.published_at.desc(), PackageRow.package_id.desc())
             .limit(MAX_PLAN_ITEMS)
         )
         async with self._database.reading() as session:
-            rows = (await session.execute(wanted)).all()
-        return PackageList(
-            packages=tuple(
-                PackageRef(
-                    title_id=package.title_id,
-                    package_id=package.package_id,
-                    inventory_sha256=package.inventory_sha256,
-                    total_bytes=package.total_bytes,
-                    published_at=published_at,
-                )
-                for package, published_at in rows
-            )
-        )
+            rows = (await session.execute(wanted)).mappings().all()
+        return PackageList(packages=tuple(PackageRef(**row) for row in rows))
 
 
 async def live_title(session: AsyncSession, title_id: str, *, lock: bool = False) -> TitleRow:

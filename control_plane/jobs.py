@@ -185,6 +185,7 @@ class Jobs:
             if row.state not in ENDED:
                 # The lease stays: until it ends, its encoder may still write to the store.
                 row.state = "cancelled"
+                row.error_code = row.error = None
                 row.finished_at = self._clock()
         self._bell.ring(job_id)
         return job_of(row)

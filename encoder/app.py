@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoder import programs
 from encoder.control import Control
 from encoder.settings import EncoderSettings
 from encoder.worker import Worker
 from media.keys import Identity
 from media.objects import ObjectStore, open_store
 from media.token import sign_machine_token
+from runtime import programs
 from runtime.client import Client
 from runtime.errors import Problem
 from runtime.launch import Launch

@@ -14,7 +14,6 @@ from urllib.parse import urljoin, urlsplit
 
 from encoder.evidence import Decoded, Evidence, Ledger, Stream
 from encoder.places import Folder, Place, open_web
-from encoder.programs import ffmpeg
 from encoder.settings import MAX_PIXELS
 from media.dash import MPD_PATH, Mpd, read_mpd
 from media.hls import MULTIVARIANT_PATH, Multivariant, read_media, read_multivariant
@@ -37,6 +36,7 @@ from media.mp4 import (
 )
 from runtime.child import ChildFailed, Limits, run_child
 from runtime.errors import Problem
+from runtime.programs import ffmpeg
 
 T = TypeVar("T")
 

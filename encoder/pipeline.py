@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoder import programs
 from encoder.ffmpeg import MASTER, ProgressReader, encode_argv, explain
 from encoder.ladder_choice import fitted, fixed_ladder
 from encoder.package import Encoded, finish_package
@@ -24,6 +23,7 @@ from encoder.settings import EncoderSettings
 from encoder.unbroken import unbroken
 from media.api import Progress
 from media.ladder import Ladder
+from runtime import programs
 from runtime.child import ChildFailed, run_child
 from runtime.errors import Problem
 from runtime.log import logger

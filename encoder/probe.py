@@ -9,12 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from encoder import programs
 from encoder.extent import missing_bytes
 from encoder.ffmpeg import MASTER, input_options
 from encoder.settings import EncoderSettings
 from encoder.sniff import HEAD_BYTES, refuse_head, starts_like_a_film
 from encoder.source import Packets, Source, choose_video, interpret
+from runtime import programs
 from runtime.child import ChildFailed, ChildTimeout, run_child
 from runtime.errors import Problem
 

@@ -25,6 +25,7 @@ from runtime.log import logger
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID_KEY = web.RequestKey("request_id", str)
 MAX_BODY_BYTES = 64 * 1024
+BODY_TIMEOUT_S = 30.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 M = TypeVar("M", bound=BaseModel)
@@ -190,12 +191,15 @@ async def _body(route: Route, request: web.Request) -> BaseModel | None:
 
 
 async def _read(request: web.Request, most: int) -> bytes:
-    """The whole body, of which no more than `most` bytes are ever held."""
+    """The whole body, of which no more than `most` bytes are ever held, and not for long."""
     if (request.content_length or 0) <= most:
         try:
-            await request.content.readexactly(most + 1)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                await request.content.readexactly(most + 1)
         except asyncio.IncompleteReadError as all_of_it:
             return all_of_it.partial
+        except TimeoutError:
+            raise Problem("bad_request", f"The body took over {BODY_TIMEOUT_S:.0f} s.") from None
     raise Problem("body_too_large", f"At most {most} bytes are taken here.")
 
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from encoder import programs
+from runtime import programs
 
 
 def ffmpeg(*arguments: str | Path) -> bytes:

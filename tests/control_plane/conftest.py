@@ -9,10 +9,12 @@ import structlog
 from tests.control_plane.house import open_house
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def log_apart():
     """The service's log never gets among what a command prints beside it."""
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.__stderr__))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ class Steering:
     revoked: list[RevokeRequest] = field(default_factory=list)
     drains: dict[str, bool] = field(default_factory=dict)
     purged: asyncio.Event = field(default_factory=asyncio.Event)
+    refuses: str = ""  # with this code
 
     def routes(self) -> list[Route]:
         only = frozenset({"control"})
@@ -92,6 +93,8 @@ class Steering:
     async def rank(self, call: Call) -> RankAnswer:
         wanted = call.body(RankRequest)
         self.asked.append(wanted)
+        if self.refuses:
+            raise Problem(self.refuses)
         region = wanted.region or "north"
         if region not in self.regions:
             raise Problem("unknown_region")

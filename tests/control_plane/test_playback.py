@@ -67,6 +67,13 @@ async def test_steering_that_hangs_is_away(tmp_path: Path, monkeypatch: pytest.M
             assert await code_of(start) == "steering_unavailable"
 
 
+async def test_what_concerns_the_caller_is_passed_on(house: House):
+    title = await house.published()
+    for code, heard in {"purged": "purged", "overloaded": "steering_unavailable"}.items():
+        house.steering.refuses = code
+        assert await code_of(house.play(title)) == heard
+
+
 async def test_our_own_quarrel_with_steering_is_not_the_viewers(house: House):
     """Steering refuses our token: for the viewer it is away, nobody has to sign in again."""
     title = await house.published()

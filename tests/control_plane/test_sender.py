@@ -6,12 +6,15 @@ import pytest
 from aiohttp import web
 from moto.server import ThreadedMotoServer
 
+import control_plane.sender
 from control_plane.sender import send_master
+from media.api import CompleteUpload, Job
 from media.objects import MIN_PART_BYTES
 from media.s3 import S3Store
 from runtime.client import Client
+from runtime.errors import Problem
 from runtime.service import serve_http
-from tests.control_plane.house import code_of, open_house, send
+from tests.control_plane.house import House, code_of, open_house, send
 
 
 @pytest.fixture
@@ -47,6 +50,32 @@ async def test_a_master_goes_straight_to_a_store_that_signs_addresses(tmp_path: 
         await house.control.removal.remove_titles()
         assert [found.key async for found in bucket.list_objects("")] == []
     await bucket.close()
+
+
+@pytest.mark.parametrize("answers", [["unavailable"], ["unavailable"] * 3, ["parts_differ"]])
+async def test_completing_is_repeated_and_what_fails_leaves_nothing(
+    house: House, answers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The control plane may be started again at the worst moment."""
+    monkeypatch.setattr(control_plane.sender, "RETRY_S", 0.01)
+    complete = house.control.uploads.complete
+    left = list(answers)
+
+    async def complete_later(upload_id: str, done: CompleteUpload) -> Job:
+        if left:
+            raise Problem(left.pop(0))
+        return await complete(upload_id, done)
+
+    monkeypatch.setattr(house.control.uploads, "complete", complete_later)
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    api = await house.account("operator")
+    title = await send(api, "POST", "/v1/titles", name="Film")
+    sending = send_master(api, title["title_id"], tmp_path / "film.mp4", publish=True)
+    if answers == ["unavailable"]:
+        assert (await sending).state == "queued"
+    else:
+        assert await code_of(sending) == answers[-1]
+        assert [path for path in (house.data / "store").rglob("*") if path.is_file()] == []
 
 
 async def test_a_file_that_shrinks_while_it_is_read_leaves_nothing(tmp_path: Path):

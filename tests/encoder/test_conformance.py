@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from encoder.check_cli import app
 from encoder.conformance import RULES, Conformance, check_package
-from encoder.programs import ffmpeg
 from encoder.rates import peak_bps
 from media.dash import MPD_PATH, session_mpd
 from media.hls import MULTIVARIANT_PATH, PathwayBase, multivariant
 from media.inventory import INVENTORY_NAME, Inventory
 from runtime.child import Limits, run_child
 from runtime.errors import Problem
+from runtime.programs import ffmpeg
 from tests.encoder_clips import describe, make_package, rewrite_inventory
 
 

@@ -1,13 +1,16 @@
 """The route table: validation, authorization, errors and the OpenAPI document from one place."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import jsonschema
+import pytest
 from aiohttp import web
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 from pytest_aiohttp.plugin import AiohttpClient
 
+import runtime.api
 from media.ids import TitleId
 from media.objects import StoreUnavailable
 from runtime.api import Call, Caller, Route, make_app, openapi
@@ -99,6 +102,20 @@ async def test_a_body_of_no_announced_length_is_bounded(aiohttp_client: AiohttpC
     answer = await client.post("/v1/toast", data=pieces(), headers={"X-Role": "cook"})
     assert (answer.status, (await answer.json())["code"]) == (413, "body_too_large")
     assert sent < 32 * 2**20
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.api, "BODY_TIMEOUT_S", 0.05)
+    client = await aiohttp_client(make_app(ROUTES, authenticate))
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'{"slices":'
+        await asyncio.Event().wait()
+
+    answer = await client.post("/v1/toast", data=endless(), headers={"X-Role": "cook"})
+    assert (answer.status, (await answer.json())["code"]) == (400, "bad_request")
 
 
 async def test_errors_become_problems(aiohttp_client: AiohttpClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -49,18 +50,14 @@ async def test_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
     up = asyncio.Event()
     task = asyncio.create_task(run_child([PYTHON, "-c", script], on_line=lambda _: up.set()))
     await up.wait()
+    leader, grandchild = (int(pid) for pid in note.read_text().split())
+    death = os.pidfd_open(grandchild)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    leader, grandchild = (int(pid) for pid in note.read_text().split())
     with pytest.raises(ProcessLookupError):
         os.kill(leader, 0)
-    assert not _runs(grandchild)
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is alive, and not merely waiting to be reaped by init."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    seen = select.poll()
+    seen.register(death, select.POLLIN)  # readable once the process has ended
+    assert seen.poll(5000), "the grandchild lives"
+    os.close(death)

@@ -1,5 +1,5 @@
-"""Where the programs are that the encoder runs. They come with Python packages, so a fresh
-machine needs nothing from its system; IMAGEIO_FFMPEG_EXE names another ffmpeg."""
+"""Where the programs are that we run. They come with Python packages, so a fresh machine needs
+nothing from its system; IMAGEIO_FFMPEG_EXE names another ffmpeg."""
 
 from functools import cache
 from pathlib import Path
