@@ -20,6 +20,7 @@ from pathlib import Path
 
 from appliance.board import Board
 from appliance.evict import Lru
+from media.inventory import FILE_LIST_NAME, INVENTORY_NAME
 from runtime.errors import Problem
 from runtime.log import logger
 
@@ -110,8 +111,15 @@ class Cache:
         return self.folder / key
 
     def touch(self, key: str) -> None:
-        """The file was served."""
-        self._index.touch(key)
+        """The file was served: it is used, and so are the lists without which it could not be."""
+        package_id, _, path = key.partition("/")
+        folder = path.rpartition("/")[0]
+        for used in (
+            key,
+            f"{package_id}/{folder}/{FILE_LIST_NAME}",
+            f"{package_id}/{INVENTORY_NAME}",
+        ):
+            self._index.touch(used)
 
     def pin(self, key: str, pinned: bool) -> None:
         """The plan holds the file, or no longer does."""
@@ -163,6 +171,7 @@ class Cache:
         landing.descriptor = -1
         self._landing_bytes -= landing.size
         self._index.insert(landing.key, landing.size)
+        self.touch(landing.key)
         self.changed(landing.key, True)
 
     def abandon(self, landing: Landing) -> None:

@@ -51,10 +51,10 @@ class Fill:
 
     def tell(self) -> None:
         """Watchers learn the present state."""
-        for watcher in tuple(self.watchers):
-            watcher(self)
         if self.ended:
             self._ended.set()
+        for watcher in tuple(self.watchers):
+            watcher(self)
 
 
 class Fills:

@@ -41,14 +41,14 @@ class Ledger:
         """The next message to steering, or None when it knows all."""
         if self._snapshot_due:
             names = {name for name, files in self._held.items() if files}
-        elif self._changed:
-            names = self._changed
         else:
+            names = self._changed
+        names = names & self._files.keys()  # of the others nobody knows how much there is
+        if not names and not self._snapshot_due:
             return None
         held = tuple(
             Held(package_id=name[0], rendition_id=name[1], fraction=self._fraction(name))
             for name in sorted(names)
-            if name in self._files
         )
         return Holdings(
             boot_id=self._boot_id,

@@ -126,23 +126,19 @@ class KeeperLink:
         if arrival is None:
             arrival = Arrival(want)
             self._number += 1
-            if self._writer is None:
+            if self._writer is None or self._writer.is_closing():
                 arrival.failed, arrival.retry_s = "unavailable", 1
                 return arrival
             self._arrivals[self._number] = arrival
             self._by_key[want.key] = arrival
-            self._send({"need": self._number, "want": list(want)})
+            _say(self._writer, {"need": self._number, "want": list(want)})
         return arrival
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""
         if self._writer is not None and not _is_behind(self._writer):
             for start in range(0, len(keys), 1000):
-                self._send({"touch": keys[start : start + 1000]})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._writer is not None
-        self._writer.write(json.dumps(message).encode() + b"\n")
+                _say(self._writer, {"touch": keys[start : start + 1000]})
 
     def _take(self, message: dict[str, Any]) -> None:
         arrival = self._arrivals.get(message["id"])
@@ -192,7 +188,7 @@ class WorkerDesk:
         def tell(fill: Fill) -> None:
             if not fill.ended and _is_behind(writer):
                 return  # the next word says as much, and more
-            writer.write(json.dumps({"id": number, **self._state(fill)}).encode() + b"\n")
+            _say(writer, {"id": number, **self._state(fill)})
 
         if fill.ended or fill.landing is not None:
             tell(fill)
@@ -208,6 +204,12 @@ class WorkerDesk:
             return {"failed": fill.problem.code, "retry_s": fill.problem.retry_after_s}
         assert fill.landing is not None
         return {"path": str(fill.landing.path), "size": fill.size, "landed": fill.landed}
+
+
+def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+    """Sends a line. Who has gone gets none: uvloop would raise, in the midst of a fill."""
+    if not writer.is_closing():
+        writer.write(json.dumps(message).encode() + b"\n")
 
 
 def _is_behind(writer: asyncio.StreamWriter) -> bool:

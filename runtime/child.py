@@ -80,7 +80,7 @@ async def run_child(
                 if len(output) > max_output_bytes:
                     raise ChildFailed(argv, None, f"printed more than {max_output_bytes} bytes")
             else:
-                async for line in process.stdout:
+                while line := await _read_line(process.stdout, argv):
                     on_line(line.decode("utf-8", "replace").rstrip())
             code = await process.wait()
             await errors
@@ -105,11 +105,27 @@ def die_with_parent(parent_pid: int) -> None:
 def _prepare(limits: Limits, parent_pid: int) -> Callable[[], None]:
     def in_child() -> None:
         die_with_parent(parent_pid)
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(resource.RLIMIT_AS, limits.memory_bytes)
+        _limit(resource.RLIMIT_FSIZE, limits.file_bytes)
+        _limit(resource.RLIMIT_CORE, 0)
 
     return in_child
+
+
+def _limit(kind: int, most: int) -> None:
+    """So much at most, and never more than we may use: a hard limit can only be lowered."""
+    _, hard = resource.getrlimit(kind)
+    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (allowed, allowed))
+
+
+async def _read_line(stream: asyncio.StreamReader, argv: Sequence[str]) -> bytes:
+    """The next line, nothing at the end."""
+    try:
+        return await stream.readline()
+    except ValueError:
+        words = f"printed a line of more than {_MAX_LINE_BYTES} bytes"
+        raise ChildFailed(argv, None, words) from None
 
 
 async def _read_all(stream: asyncio.StreamReader, max_bytes: int) -> bytes:

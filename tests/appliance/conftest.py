@@ -1,12 +1,14 @@
 """A real appliance: parent, keeper and worker, without steering."""
 
+import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from media.keys import Identity
 from runtime.supervise import Daemon
@@ -59,6 +61,22 @@ class Standing:
         """The access log, as written so far."""
         path = self.data / "logs" / f"access-{self.name}.log"
         return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that services run on: it is less patient than asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """One for all tests of a module that neither stop it nor set it up in their own way."""
+    data = tmp_path_factory.mktemp("shared")
+    standing = Standing(data, make_keys(data, "north-1"))
+    with asyncio.Runner() as runner:
+        runner.run(standing.start())
+        yield standing
+        runner.run(standing.stop())
 
 
 @pytest.fixture

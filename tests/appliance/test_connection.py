@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import connection
+from appliance import exchange
 from appliance.board import Word
 from appliance.gate import Gate
 from media.fleet import Notices, Purge
@@ -73,6 +73,22 @@ async def test_a_refused_client_may_finish_its_sentence(tmp_path: Path) -> None:
         assert await reader.read() == b""
 
 
+async def test_slow_and_idle_clients_are_dropped(tmp_path: Path) -> None:
+    async with inside(tmp_path, SIZES, request_timeout_s=0.3, idle_timeout_s=0.3) as house:
+        async with house.client() as (reader, writer):
+            closed = asyncio.create_task(reader.read())
+            for byte in b"GET /slow-as-can-be HTTP/1.1":
+                if not closed.done():
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.05)
+            assert await closed == b""
+        async with house.client() as (reader, writer):
+            writer.write(house.head("1.m4s"))
+            assert (await answer(reader))[0] == 200
+            assert await reader.read() == b""
+        assert house.worker.row[Word.OPEN] == 0
+
+
 async def test_a_fill_that_moves_is_waited_for(tmp_path: Path) -> None:
     async with inside(tmp_path, SIZES, send_stall_s=0.2) as house, house.client() as (r, w):
         house.let("2.m4s", 0)
@@ -95,7 +111,7 @@ async def test_pages_read_ahead_while_a_fill_goes_on(
 ) -> None:
     """Each thread goes on where the answer stands: a second one would find the next answer."""
     probes = iter((False, False))
-    monkeypatch.setattr(connection, "_resident", lambda *_: next(probes, True))
+    monkeypatch.setattr(exchange, "_resident", lambda *_: next(probes, True))
     pread = os.pread
     monkeypatch.setattr(os, "pread", lambda *a: (time.sleep(0.3), pread(*a))[1])
     async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):

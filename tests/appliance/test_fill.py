@@ -165,6 +165,18 @@ async def test_the_budget_holds_and_the_oldest_leaves(cache: Cache) -> None:
     assert not cache.path("pkg_x/v/1.m4s").exists() and cache.evictions == 1
 
 
+async def test_lists_do_not_leave_before_their_files(cache: Cache) -> None:
+    """What is held can be served after a restart, store or no store."""
+    files = {"inventory.json": b"i", "v-avc-720/files.json": b"f"}
+    files |= {f"v-avc-720/{number}.m4s": os.urandom(600_000) for number in range(5)}
+    for path, data in files.items():
+        want = FileWant("ttl_x", "pkg_x", "", path, sha256_of(data), len(data), len(data))
+        await fills_from(cache, Given("store", data)).join(want).wait()
+    assert {"pkg_x/inventory.json", "pkg_x/v-avc-720/files.json"} < set(cache)
+    cache.touch("pkg_x/v-avc-720/2.m4s")
+    assert next(iter(cache)) == "pkg_x/v-avc-720/3.m4s"
+
+
 async def test_pinned_files_stay_and_a_full_cache_says_so(cache: Cache) -> None:
     data = os.urandom(1_500_000)
     fills = fills_from(cache, Given("store", data))

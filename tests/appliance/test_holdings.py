@@ -37,3 +37,17 @@ def test_snapshot_deltas_and_gaps(tmp_path: Path) -> None:
     ledger.heard(None)  # steering has started anew
     again = ledger.due()
     assert again is not None and again.snapshot and len(again.held) == 2
+
+
+def test_files_of_an_unknown_package_are_not_told(tmp_path: Path) -> None:
+    """Without its inventory a rendition cannot be counted: no message, until it comes."""
+    package = make_package(tmp_path)
+    ledger = Ledger("boot")
+    first = ledger.due()
+    assert first is not None and first.snapshot
+    ledger.sent(first)
+    ledger.change(f"{package.package_id}/v-avc-720/1.m4s", True)
+    assert ledger.due() is None
+    ledger.know(Inventory.model_validate_json(package.files["inventory.json"]))
+    second = ledger.due()
+    assert second is not None and [h.fraction for h in second.held] == [1 / 5]

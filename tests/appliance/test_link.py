@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.gate import FileWant
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
+from tests.appliance.inside import inside
 
 
 async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
@@ -49,3 +50,20 @@ def test_who_was_sent_away_hears_no_more(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     arrival.take(json.loads(json.dumps({"held": os.fspath(tmp_path / "a")})))
     assert heard == ["first"] and arrival.held
+
+
+async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> None:
+    """uvloop raises for a write to who has gone: neither the worker nor the fill may end of it."""
+    async with inside(tmp_path, {"1.m4s": 2_000_000}) as house, house.client() as (reader, writer):
+        house.let("1.m4s", 1_000_000)
+        writer.write(house.head("1.m4s"))
+        await reader.readexactly(500_000)
+        (fill,) = house.fills._flights.values()
+        link = house.worker.link
+        assert link._writer is not None
+        link._writer.transport.abort()
+        link.touch(["pkg_x/v-avc-720/1.m4s"])
+        assert link.need(fill.want._replace(package_id="pkg_y")).failed == "unavailable"
+        house.let("1.m4s", 2_000_000)
+        await fill.wait()
+        assert fill.held

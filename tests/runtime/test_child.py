@@ -39,6 +39,23 @@ async def test_time_and_file_size_are_limited(tmp_path: Path) -> None:
     assert (tmp_path / "big").stat().st_size <= 1000
 
 
+async def test_an_endless_line_is_a_failure() -> None:
+    with pytest.raises(ChildFailed, match="printed a line of more than"):
+        await run_child([PYTHON, "-c", "print('x' * 3_000_000)"], on_line=lambda _: None)
+
+
+async def test_a_limit_of_our_own_is_never_raised() -> None:
+    """Nor tried to be: without privileges the program would not start."""
+    script = (
+        "import asyncio, resource\n"
+        "from runtime.child import run_child\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))\n"
+        "print(asyncio.run(run_child(['sh', '-c', 'ulimit -H -f'])).decode())\n"
+    )
+    blocks = await run_child([PYTHON, "-c", script], cwd=Path(__file__).parents[2])
+    assert int(blocks) in (2**30 // 512, 2**30 // 1024)  # as the shell counts them
+
+
 async def test_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     script = (
