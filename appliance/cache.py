@@ -55,9 +55,9 @@ class Cache:
         self._number = 0
 
     def open(self) -> None:
-        """Finds again what an earlier run held, oldest use first; half files are deleted."""
+        """Finds again what an earlier run held, oldest first; half files are deleted."""
         shutil.rmtree(self._fills, ignore_errors=True)
-        self._fills.mkdir(parents=True)
+        self._fills.mkdir(parents=True, exist_ok=True)
         found = []
         for parent, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -158,7 +158,8 @@ class Cache:
             offset += written
 
     async def commit(self, landing: Landing) -> None:
-        """The file is held, and will still be after a power cut. Raises Problem `disk_full`."""
+        """The file is held; a power cut leaves it whole or not at all. Raises Problem
+        `disk_full`."""
         path = self.path(landing.key)
         try:
             await asyncio.to_thread(os.fdatasync, landing.descriptor)

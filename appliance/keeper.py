@@ -203,6 +203,7 @@ class Keeper:
     def obey_notices(self, notices: Notices) -> None:
         """The notices hold for workers and keeper."""
         self.notices = notices
+        self.board.advance()  # workers go by them from now on; unlinking may take a while
         purged = frozenset(purge.package_id for purge in notices.purges)
         self.fills.purge(purged)
         self._unlink(purged)

@@ -8,7 +8,6 @@ import asyncio
 import errno
 import json
 import os
-import resource
 import socket
 import time
 from collections import Counter, OrderedDict
@@ -173,7 +172,6 @@ class Worker:
     async def run(self, stopping: asyncio.Event) -> None:
         """Serves until `stopping`, then lets running answers end. Raises OSError or ValueError if
         notices or key ring cannot be read: without them nothing may be served."""
-        _allow_descriptors()
         self.row[Word.OPEN] = 0
         self.row[Word.ALIVE] = 1
         for order in self._orders:
@@ -300,9 +298,3 @@ class _Watched:
         if stamp != self._seen:
             self._take()
             self._seen = stamp
-
-
-def _allow_descriptors() -> None:
-    """As many as the machine grants: the usual soft limit is 1024, and a connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

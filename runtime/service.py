@@ -8,6 +8,7 @@ its lifeline, a pipe that its parent holds open, closes; after GRACE_S it is end
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -98,6 +99,9 @@ def run(
 ) -> int:
     """Runs the service to its end and returns the exit code. A Problem at the start is one line."""
     configure(name, instance, log_level)
+    # As many descriptors as the machine grants: the usual soft limit, 1024, is few connections.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     service = Service(name, instance, ready_fd)
     try:
         return uvloop.run(_live(service, main, lifeline_fd))

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from encoder.conformance import check_package
+from encoder.ffmpeg import ProgressReader
 from encoder.measure import Measured, average_bps, measure_rendition, peak_bps
 from encoder.package import Encoded
 from encoder.pipeline import encode
+from encoder.progress import encoding
 from encoder.settings import EncoderSettings
 from media.api import Progress
 from media.ids import new_id
@@ -60,9 +62,19 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions) and fractions[-1] < 1
     assert {p.stage for p in told} == {"probe", "encode", "package"}
-    assert any(p.speed and p.eta_s is not None for p in told)
     assert sorted(path.name for path in folder.iterdir()) == ["film.mkv", "package"]
     return folder / "package"
+
+
+def test_progress_tells_speed_and_time_left() -> None:
+    reader = ProgressReader(frames=100)
+    lines = ["frame=25", "speed=N/A", "progress=continue", "speed=2.5x", "progress=end"]
+    assert [reader.feed(line) for line in lines] == [False, False, True, False, True]
+    assert (
+        encoding(reader.fraction, 10.0, None).eta_s is None
+    )  # a short film ends before it is known
+    told = encoding(reader.fraction, 10.0, reader.speed)
+    assert (told.speed, told.eta_s) == (2.5, 3.0)
 
 
 def test_every_rung_has_every_frame_and_the_same_boundaries(package: Path) -> None:

@@ -105,6 +105,16 @@ async def test_a_closed_lifeline_is_heard_once(tmp_path: Path) -> None:
     await daemon.stop()
 
 
+async def test_a_service_has_all_descriptors_that_are_granted(tmp_path: Path) -> None:
+    daemon = daemon_of(tmp_path)
+    daemon.argv = ["sh", "-c", 'ulimit -S -n 256 && exec "$@"', "sh", *daemon.argv]
+    await daemon.start()
+    limits = Path(f"/proc/{daemon.pid}/limits").read_text().splitlines()
+    soft, hard = next(line for line in limits if line.startswith("Max open files")).split()[3:5]
+    assert soft == hard != "256"
+    await daemon.stop()
+
+
 async def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, "broken")
     with pytest.raises(Problem, match="Cannot listen on mars") as problem:
