@@ -88,13 +88,13 @@ class Connection:
         """Goes on with the handshake. Raises BlockingIOError until it is through."""
         if self._shaking:
             self._shaking = False
-            self.worker.loop.remove_writer(self.wire.number)
+            self.worker.poller.remove_writer(self.wire.number)
         try:
             self.wire.prepare()
         except BlockingIOError:
             if not self.wire.wants_read:
                 self._shaking = True
-                self.worker.loop.add_writer(self.wire.number, self._on_readable)
+                self.worker.poller.add_writer(self.wire.number, self._on_readable)
             raise
 
     def _next(self, data: bytes = b"") -> None:
@@ -136,12 +136,12 @@ class Connection:
     def _read_on(self) -> None:
         if not self._reading:
             self._reading = True
-            self.worker.loop.add_reader(self.wire.number, self._on_readable)
+            self.worker.poller.add_reader(self.wire.number, self._on_readable)
 
     def _read_no_more(self) -> None:
         if self._reading:
             self._reading = False
-            self.worker.loop.remove_reader(self.wire.number)
+            self.worker.poller.remove_reader(self.wire.number)
 
     # Ending.
 
@@ -175,11 +175,10 @@ class Connection:
         if self._closed:
             return
         self._closed = True
-        self._read_no_more()
-        if self._shaking:
-            self.worker.loop.remove_writer(self.wire.number)
+        self._reading = False
         if self._exchange is not None:
             self._exchange.end()
             self._exchange = None
+        self.worker.poller.forget(self.wire.number)
         self.wire.sock.close()
         self.worker.forget(self)

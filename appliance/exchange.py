@@ -292,12 +292,12 @@ class Exchange:
         if not self._writing:
             self._writing = True
             self._wait_for_client()
-            self._worker.loop.add_writer(self._connection.wire.number, self._pump)
+            self._worker.poller.add_writer(self._connection.wire.number, self._pump)
 
     def _stop_writing(self) -> None:
         if self._writing:
             self._writing = False
-            self._worker.loop.remove_writer(self._connection.wire.number)
+            self._worker.poller.remove_writer(self._connection.wire.number)
 
     def _read_ahead(self, file: OpenFile, count: int) -> None:
         """Has a thread bring pages in, then goes on sending."""

@@ -24,6 +24,7 @@ from appliance.http1 import Request, SeenHeads
 from appliance.link import KeeperLink
 from appliance.log_file import LogFile
 from appliance.open_file import OpenFile
+from appliance.poller import Poller
 from appliance.settings import ApplianceSettings
 from appliance.want import FileWant
 from appliance.wire import Wire
@@ -55,6 +56,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
+        self.poller = Poller(self.loop)
         self.seen_heads: SeenHeads = {}
         self._name = appliance_id.encode()
         self._certificates = certificates
@@ -199,6 +201,8 @@ class Worker:
             connection.stop("unavailable")
             connection.close()
         self._tick()
+        self.poller.close()
+        self._readers.shutdown(wait=False)
         self.row[Word.ALIVE] = 0
 
     def _welcome(self, wire: Wire, address: str) -> None:
