@@ -7,13 +7,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from media.token import sign_machine_token
-from tests.appliance.conftest import Standing
+from tests.appliance.conftest import Standing, children_of
 from tests.packages import SIZES, MadePackage, make_keys
 
 
@@ -265,9 +264,3 @@ def spoil(package: MadePackage, name: str, change: Callable[[bytes], bytes]) -> 
     """Changes a file behind the inventory's back."""
     path = package.folder / "v-avc-720" / name
     path.write_bytes(change(path.read_bytes()))
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes that this one has started."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]
