@@ -97,16 +97,19 @@ class Fills:
                 task.add_done_callback(self._tasks.discard)
         return fill
 
-    def purge(self, packages: Collection[str]) -> None:
-        """From now on, until the next purge, no file of these packages is brought."""
+    def purge(self, packages: Collection[str]) -> list[Fill]:
+        """From now on, until the next purge, no file of these packages is brought. Returns the
+        flights that this ends."""
         self._purged = frozenset(packages)
-        self.give_up(self._purged, Problem("purged"))
+        return self.give_up(lambda want: want.package_id in self._purged, Problem("purged"))
 
-    def give_up(self, packages: Collection[str], problem: Problem) -> None:
-        """Nothing that is now on its way of these packages will be held."""
-        for fill in self._flights.values():
-            if fill.want.package_id in packages:
-                fill.given_up = problem
+    def give_up(self, chosen: Callable[[FileWant], bool], problem: Problem) -> list[Fill]:
+        """Nothing that is now on its way, and chosen, will be held. Returns those flights, which
+        end soon."""
+        flights = [fill for fill in self._flights.values() if chosen(fill.want)]
+        for fill in flights:
+            fill.given_up = problem
+        return flights
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""
