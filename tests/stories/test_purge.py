@@ -1,4 +1,4 @@
-"""A purge on a real cluster: ordered, obeyed by all, also by one that was killed in the midst of it;
+"""A purge on a real cluster: ordered, obeyed by all, also by one that was killed in its midst;
 and afterwards everything plays again."""
 
 import os
