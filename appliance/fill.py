@@ -97,11 +97,10 @@ class Fills:
                 task.add_done_callback(self._tasks.discard)
         return fill
 
-    def purge(self, packages: Collection[str]) -> list[Fill]:
-        """From now on, until the next purge, no file of these packages is brought. Returns the
-        flights that this ends."""
+    def purge(self, packages: Collection[str]) -> None:
+        """From now on, until the next purge, no file of these packages is brought."""
         self._purged = frozenset(packages)
-        return self.give_up(lambda want: want.package_id in self._purged, Problem("purged"))
+        self.give_up(lambda want: want.package_id in self._purged, Problem("purged"))
 
     def give_up(self, chosen: Callable[[FileWant], bool], problem: Problem) -> list[Fill]:
         """Nothing that is now on its way, and chosen, will be held. Returns those flights, which

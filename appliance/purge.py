@@ -104,7 +104,7 @@ class Purger:
         fresh = [order for serial, order in heard.items() if serial not in self._orders]
         self._orders = heard
         self._doom(Selection((order.serial, order) for order in fresh))
-        self._doomed.update(self._fills.purge(tombstones))  # after the orders: its answer is 410
+        self._fills.purge(tombstones)  # after the orders: its answer is 410
         self._news.set()
 
     async def run(self) -> None:
@@ -178,14 +178,18 @@ class Purger:
                 files[serial] += 1
                 batch.append(key)
             if len(batch) == _UNLINKED or number % _LOOKED_AT == 0:
-                self._cache.remove(batch)
-                batch.clear()
+                self._remove(batch)
                 await asyncio.sleep(0)
-        self._cache.remove(batch)
+        self._remove(batch)
         # Each is over within its source's time-out; one that lands at last is unlinked then.
         await asyncio.gather(*(fill.wait() for fill in self._doomed), return_exceptions=True)
         self._doomed = {fill for fill in self._doomed if not fill.ended}
         return files
+
+    def _remove(self, batch: list[str]) -> None:
+        if batch:  # each time, the workers look through all they have at hand
+            self._cache.remove(batch)
+            batch.clear()
 
     def _title_of(self, package_id: str) -> str | None:
         try:

@@ -6,6 +6,7 @@ meaning from a `$`, `*` or `?` behind it.
 """
 
 import re
+from functools import lru_cache
 from itertools import takewhile
 from typing import Annotated
 
@@ -22,15 +23,9 @@ _SPECIAL = "$*?"
 def compile_pattern(text: str) -> re.Pattern[str]:
     """The pattern, to be asked by `match`. Nothing is tried twice: each run between two stars is
     taken where it first fits, and that is never gone back on (atomic groups), so the time grows
-    with the key's length and not with its powers. Raises ValueError for one that is too long, has
-    too many wildcards, ends in the middle of an escape, or can match no key."""
-    if not 0 < len(text) <= MAX_PATTERN_CHARS:
-        raise ValueError(f"a pattern has 1 to {MAX_PATTERN_CHARS} characters")
+    with the key's length and not with its powers. Raises ValueError for what is no pattern."""
     runs = _runs(text)
-    begins = "".join(takewhile(bool, runs[0]))
-    if not (begins.startswith(_ROOT) or _ROOT.startswith(begins)):
-        raise ValueError("a pattern matches titles/{title}/{package}/{path}, from its beginning")
-    head, *middle = ("".join(atom or "." for atom in run) for run in runs)
+    head, *middle = ("".join(re.escape(one) if one else "." for one in run) for run in runs)
     if not middle:
         return re.compile(head + r"\Z", re.DOTALL)
     *middle, tail = middle
@@ -40,33 +35,39 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     return re.compile(found, re.DOTALL)
 
 
+# Every worker reads all notices whenever they change, and patterns are mostly those of before.
+@lru_cache(1024)
+def check_pattern(text: str) -> str:
+    """The text itself. Raises ValueError for a pattern that is too long, has too many wildcards,
+    ends in the midst of an escape, or can match no key."""
+    if len(text) > MAX_PATTERN_CHARS:
+        raise ValueError(f"a pattern has at most {MAX_PATTERN_CHARS} characters")
+    runs = _runs(text)
+    if sum(run.count("") for run in runs) + len(runs) - 1 > MAX_WILDCARDS:
+        raise ValueError(f"a pattern has at most {MAX_WILDCARDS} wildcards")
+    begins = "".join(takewhile(bool, runs[0]))
+    if not (begins.startswith(_ROOT) or (text != begins and _ROOT.startswith(begins))):
+        raise ValueError("a pattern matches titles/{title}/{package}/{path}, from its beginning")
+    return text
+
+
 def _runs(text: str) -> list[list[str]]:
-    """What stands between the stars: of each run its characters, escaped; "" for a `?`."""
+    """What stands between the stars: of each run its characters; "" for a `?`."""
     runs: list[list[str]] = [[]]
-    wildcards = 0
     characters = iter(text)
     for character in characters:
         if character == "$":
             escaped = next(characters, None)
             if escaped is None or escaped not in _SPECIAL:
                 raise ValueError("in a pattern, $ is followed by $, * or ?")
-            runs[-1].append(re.escape(escaped))
-        elif character not in _SPECIAL:
-            runs[-1].append(re.escape(character))
+            runs[-1].append(escaped)
+        elif character == "*":
+            runs.append([])
         else:
-            wildcards += 1
-            if character == "*":
-                runs.append([])
-            else:
-                runs[-1].append("")
-    if wildcards > MAX_WILDCARDS:
-        raise ValueError(f"a pattern has at most {MAX_WILDCARDS} wildcards")
+            runs[-1].append("" if character == "?" else character)
     return runs
 
 
-def _checked(text: str) -> str:
-    compile_pattern(text)
-    return text
-
-
-Pattern = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$"), AfterValidator(_checked)]
+Pattern = Annotated[
+    str, StringConstraints(pattern=r"^[\x21-\x7e]+$"), AfterValidator(check_pattern)
+]

@@ -54,7 +54,7 @@ def test_an_escape_takes_the_meaning_away() -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        *("", "titles/$", "titles/$a", "/titles/*", "films/*", "pkg_*", "titles/ *"),
+        *("", "titles", "titles/$", "titles/$a", "/titles/*", "films/*", "pkg_*", "titles/ *"),
         "titles/" + "a" * (MAX_PATTERN_CHARS - 6),
         "titles/" + "*" * (MAX_WILDCARDS + 1),
     ],
