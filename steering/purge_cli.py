@@ -20,6 +20,8 @@ from runtime.errors import Problem
 from runtime.titles import find_title, is_title_id
 
 _LOOK_S = 0.25  # between two looks at a purge that is waited for
+_PATIENCE_S = 30.0  # a service that was restarted is back by then
+_AWAY = ("unavailable", "steering_unavailable")
 
 
 def purge(
@@ -134,13 +136,21 @@ async def _target(control_plane: Client, name: str | None, pattern: str | None) 
 async def _ended(
     control_plane: Client, ordered: PurgeDetails, tell: Callable[[PurgeDetails], None]
 ) -> PurgeDetails:
-    """The purge when it is complete. Raises Problem `purge_incomplete` when it never will be."""
-    seen = ordered
+    """The purge when it is complete. Raises Problem `purge_incomplete` when it never will be. That
+    steering is away for a while is no end of it."""
+    seen, patient_until = ordered, asyncio.get_running_loop().time() + _PATIENCE_S
     tell(seen)
     while not seen.is_over:
         await asyncio.sleep(_LOOK_S)
-        seen = await control_plane.call("GET", f"/v1/purges/{ordered.job_id}", PurgeDetails)
-        tell(seen)
+        try:
+            seen = await control_plane.call("GET", f"/v1/purges/{ordered.job_id}", PurgeDetails)
+        except Problem as problem:
+            now = asyncio.get_running_loop().time()
+            if problem.code not in _AWAY or now > patient_until:
+                raise
+        else:
+            patient_until = asyncio.get_running_loop().time() + _PATIENCE_S
+            tell(seen)
     if seen.state != "complete":
         raise Problem("purge_incomplete", f"{seen.job_id} {seen.state}. {seen.why}".rstrip())
     return seen

@@ -49,7 +49,7 @@ class ControlPlane:
         self.asked: list[tuple[str, Any]] = []
         self.drains: dict[str, bool] = {}
         self.ordered: list[NewPurge] = []
-        self.states: Iterator[PurgeState] = iter(())
+        self.states: Iterator[PurgeState | None] = iter(())  # None: steering is away
 
     def routes(self) -> list[Route]:
         return [
@@ -123,7 +123,10 @@ class ControlPlane:
         """As far as it is by the next look."""
         if call.path["job"] != JOB:
             raise Problem("unknown_purge")
-        return self._purge(next(self.states))
+        state = next(self.states)
+        if state is None:
+            raise Problem("steering_unavailable")
+        return self._purge(state)
 
     async def cancel(self, call: Call) -> PurgeDetails:
         return self._purge("cancelling")
@@ -250,12 +253,12 @@ async def test_purge_takes_a_title_a_package_or_a_pattern(
 
 
 async def test_purge_waits_to_the_end_and_tells_what_is_new(control: ControlPlane) -> None:
-    control.states = iter(("active", "active", "complete"))
+    control.states = iter(("active", None, "active", "complete"))
     result = await run("fleet", "purge", FILM, "--wait")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[:3] == ["north-1: complete, 7 files", "west-1: pending, away", "west-1: complete"]
-    control.states = iter(("active", "complete"))
+    control.states = iter((None, "complete"))
     as_json = await run("fleet", "purge", FILM, "--wait", "--json")
     assert PurgeDetails.model_validate_json(as_json.stdout).state == "complete"
 
