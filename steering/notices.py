@@ -38,9 +38,10 @@ class NoticeBoard(BaseModel):
 
     @classmethod
     def fresh(cls, now: datetime) -> "NoticeBoard":
-        """An empty board. Versions start at the time in seconds, so that after the loss of the
-        file they are still greater than all before, and `since=0` is answered at once."""
-        return cls(version=max(1, int(now.timestamp())))
+        """An empty board. Versions start at the time in milliseconds, and no disk takes a change in
+        each: so after the loss of the file they, and the serials of orders, are still greater than
+        all before, and `since=0` is answered at once."""
+        return cls(version=max(1, int(now.timestamp() * 1000)))
 
     def entomb(self, package_id: str, until: datetime, now: datetime) -> "NoticeBoard":
         """The package has a tombstone, at least until then."""

@@ -56,7 +56,7 @@ class Purge(BaseModel):
             self.awaited.discard(name)
         elif cancelling and report.notices_version >= self.withdrawn:
             self.awaited.discard(name)
-        elif not cancelling:
+        elif not cancelling and name not in self.obeyed:
             self.awaited.add(name)
         if self.state == "pending" and max(report.notices_version, report.purged_serial) >= (
             self.serial

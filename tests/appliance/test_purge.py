@@ -273,8 +273,8 @@ def test_a_report_with_every_count_fits() -> None:
         appliance_id="n" * 32, site="n" * 32, url="http://" + "n" * 193, boot_id="b" * 40,
         sequence=most, clock=FAR, state="strained", bottleneck="b" * 120, load=9.9999,
         capacity_bps=most, open_connections=most, budget_bytes=most, used_bytes=most,
-        plan_version="v" * 64, notices_version=4_000_000_000, purged_serial=4_000_000_000,
-        purged=tuple(Purged(serial=4_000_000_000, files=10**7) for _ in range(MAX_PURGED)),
+        plan_version="v" * 64, notices_version=4_000_000_000_000, purged_serial=4_000_000_000_000,
+        purged=tuple(Purged(serial=4_000_000_000_000, files=10**7) for _ in range(MAX_PURGED)),
         counters=Counters.model_validate(dict.fromkeys(Counters.model_fields, most)),
     )  # fmt: skip
     assert len(report.model_dump_json()) <= MAX_REPORT_BYTES

@@ -11,6 +11,7 @@ from steering.notices import NoticeBoard, NoticeDesk
 from tests.steering_fleet import NOW_S, package_id, session_id
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
+VERSION = int(NOW_S * 1000)
 HOUR = timedelta(hours=1)
 P, S = package_id(), session_id()
 
@@ -25,7 +26,7 @@ class Clock:
 
 def test_each_change_is_a_new_version_and_a_repeated_one_is_none() -> None:
     fresh = NoticeBoard.fresh(NOW)
-    assert fresh.version == int(NOW_S)
+    assert fresh.version == VERSION
     purged = fresh.entomb(P, NOW + HOUR, NOW)
     assert purged.version == fresh.version + 1
     assert purged.entomb(P, NOW + HOUR, NOW) is purged
@@ -95,11 +96,11 @@ async def test_waiting_ends_with_the_next_change(tmp_path: Path) -> None:
     assert (second.version, second.draining) == (version + 1, False)
 
 
-@pytest.mark.parametrize("since", [0, NOW_S + 1000])
+@pytest.mark.parametrize("since", [0, VERSION + 1000])
 async def test_another_version_is_answered_at_once(tmp_path: Path, since: float) -> None:
     desk = NoticeDesk(tmp_path / "notices.json", Clock())
     async with asyncio.timeout(1):
-        assert (await desk.wait("a1", int(since), 20)).version == int(NOW_S)
+        assert (await desk.wait("a1", int(since), 20)).version == VERSION
 
 
 async def test_without_news_the_same_document_comes_in_the_end(tmp_path: Path) -> None:

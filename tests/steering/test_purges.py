@@ -150,6 +150,14 @@ async def test_who_comes_meanwhile_is_awaited_and_who_was_dead_is_not(house: Hou
     assert house.desk.shown(purge.job_id).state == "complete"
 
 
+async def test_who_has_obeyed_and_forgotten_it_has_obeyed(house: House) -> None:
+    purge = await house.desk.order(TARGET)
+    house.obeyed("a1", purge)
+    house.heard("a1", purge)  # with a new disk, or one that took no serial
+    seen = house.desk.shown(purge.job_id)
+    assert (seen.obeyed, seen.awaited, states(seen)["a1"]) == (1, 1, "complete")
+
+
 async def test_nothing_is_complete_before_the_fleet_is_known(house: House) -> None:
     house.start()
     purge = await house.desk.order(TARGET)
