@@ -24,9 +24,10 @@ from runtime.log import logger
 
 _ACK_S = 10.0  # a worker acknowledges within its tick, 0.25 s; one that does not is worth a word
 _RETRY_S = 1.0
-# Between two looks at everything else the keeper has to do: some 10 ms, whatever is in the cache.
+# Between two looks at everything else the keeper has to do: some 10 ms, on a disk that is not busy.
+# Not less, for every portion that is unlinked has the workers go through all they have open.
 _LOOKED_AT = 5_000
-_UNLINKED = 500
+_UNLINKED = 250
 _TOMBSTONE = 0  # stands for a serial where no order is behind it
 
 
