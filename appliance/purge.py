@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance.board import Board
 from appliance.cache import Cache
 from appliance.fill import Fill, Fills
-from appliance.gate import FileWant
+from appliance.want import FileWant
 from media.fleet import MAX_PURGED, Notices, Purged, PurgeOrder, PurgeTarget
 from media.inventory import INVENTORY_NAME, Inventory
 from media.pattern import compile_pattern

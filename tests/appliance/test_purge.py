@@ -11,9 +11,9 @@ import pytest
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
-from appliance.gate import FileWant
 from appliance.purge import Purger, Selection
 from appliance.sources import StoreSource
+from appliance.want import FileWant
 from media.fleet import (
     MAX_PURGED,
     MAX_REPORT_BYTES,
