@@ -147,6 +147,13 @@ class Connection:
 
     # Ending.
 
+    def overdue(self) -> None:
+        """`deadline` has passed: closed or given up, but for a client that does read on."""
+        if self._exchange is not None and self._exchange.is_read_slowly():
+            self.deadline = self.worker.stalled_until
+        else:
+            self.stop("unavailable")
+
     def stop(self, code: str) -> None:
         """The answer under way is given up with this code; without one, the connection closes."""
         if self._exchange is not None:

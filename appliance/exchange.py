@@ -20,6 +20,7 @@ from appliance.link import Arrival
 from appliance.open_file import OpenFile
 from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
 from appliance.want import FileWant
+from appliance.wire import unsent_bytes
 from runtime.log import logger
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Exchange:
     _cache: Cache = "-"
     _arrival: Arrival | None = None
     _watcher: Callable[[], None] | None = None
+    _unsent = 0
     _writing = _reading_ahead = _ended = False
 
     def __init__(self, connection: "Connection", request: Request | None) -> None:
@@ -240,8 +242,6 @@ class Exchange:
         """Sends what can be sent now, and arranges for the rest."""
         connection = self._connection
         wire = connection.wire
-        if self._writing:  # the client has taken something
-            self._wait_for_client()
         try:
             out, file = self._out, self._file
             if out:
@@ -290,10 +290,19 @@ class Exchange:
             budget -= sent
         return True
 
+    def is_read_slowly(self) -> bool:
+        """The client has taken some of what the kernel holds for it since we wait for it: less
+        than would let us write on, for a slow network and a large buffer make that rare."""
+        if not self._writing:
+            return False
+        before, self._unsent = self._unsent, unsent_bytes(self._connection.wire.sock)
+        return self._unsent < before
+
     def _write_later(self) -> None:
+        self._unsent = unsent_bytes(self._connection.wire.sock)
+        self._wait_for_client()
         if not self._writing:
             self._writing = True
-            self._wait_for_client()
             self._worker.poller.add_writer(self._connection.wire.number, self._pump)
 
     def _stop_writing(self) -> None:

@@ -195,12 +195,11 @@ class RequestReader:
         self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        if b"host" not in self._headers:
-            version = self._parser.get_http_version()
-            if version == "1.1":
-                self._refuse(400, "The request names no host.")
-            if version != "1.0":
-                self._refuse(505, "HTTP/1.1 is spoken here.")
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._refuse(505, "HTTP/1.1 is spoken here.")
+        if version == "1.1" and b"host" not in self._headers:
+            self._refuse(400, "The request names no host.")
         if b"expect" in self._headers:
             self._refuse(417, "No expectation is met here.")
 

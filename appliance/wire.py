@@ -8,10 +8,13 @@ They say how many bytes they took, and raise BlockingIOError when the socket has
 first, other OSErrors when the connection is broken.
 """
 
+import fcntl
 import os
 import socket
 import ssl
 import struct
+import sys
+import termios
 from collections.abc import Callable
 from typing import Protocol
 
@@ -159,6 +162,12 @@ class Secure:
         except (ssl.SSLError, ValueError, BlockingIOError):
             pass  # our close_notify has left, or there is nobody to tell
         self.sock.shutdown(socket.SHUT_WR)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """What the kernel still holds for the other side: sent and not acknowledged, or not sent."""
+    told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(told, sys.byteorder)
 
 
 def reset(sock: socket.socket) -> None:

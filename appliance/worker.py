@@ -217,7 +217,7 @@ class Worker:
         if self.row[Word.ACKED] != self._board.epoch:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
-            connection.stop("unavailable")
+            connection.overdue()
         self._doors.tick()
         if self._certificates is not None:
             self._certificates.look()

@@ -194,6 +194,26 @@ async def test_who_reads_nothing_is_dropped_and_who_reads_slowly_is_not(
         assert got < LARGE
 
 
+@pytest.mark.parametrize("appliance", [{"send_stall_s": "1.2"}], indirect=True)
+async def test_who_reads_a_little_at_a_time_is_served(appliance: Standing) -> None:
+    """The kernel holds megabytes, and it takes a poor network long to make room in them."""
+    package = make_package(appliance.store, {"1.m4s": LARGE})
+    url = appliance.url(package, "v-avc-720/1.m4s")
+    assert (await get(url))[0] == 200  # warm
+    request = f"GET /{url.split('/', 3)[3]} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    loop = asyncio.get_running_loop()
+    with narrow(appliance, 256_000) as poor:
+        await loop.sock_sendall(poor, request)
+        got = 0
+        for _ in range(30):  # more than twice the stall, and nothing can be written meanwhile
+            await asyncio.sleep(0.1)
+            got += len(await loop.sock_recv(poor, 40_000))
+        while got < LARGE:
+            piece = await loop.sock_recv(poor, 1_000_000)
+            assert piece, f"cut off after {got} bytes"
+            got += len(piece)
+
+
 async def dawdle(standing: Standing) -> tuple[bytes, float]:
     """Sends a head byte by byte until it is dropped: what it was answered, and how long it was
     let."""
@@ -207,12 +227,12 @@ async def dawdle(standing: Standing) -> tuple[bytes, float]:
         return await closed, time.monotonic() - began
 
 
-def narrow(standing: Standing) -> socket.socket:
+def narrow(standing: Standing, window: int = 4096) -> socket.socket:
     """A connection whose kernel holds little for its reader."""
     assert standing.daemon is not None
     host, port = standing.daemon.urls["data"].removeprefix("http://").split(":")
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     sock.connect((host, int(port)))
     sock.setblocking(False)
     return sock

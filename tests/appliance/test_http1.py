@@ -55,6 +55,8 @@ def test_connection_close_and_http_10() -> None:
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),  # TLS on the plain port
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
         (b"GET / HTTP/1.1\r\nHost: a/b c\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
