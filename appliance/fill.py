@@ -63,7 +63,8 @@ class Fills:
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
-        self.failures = 0
+        self.started = 0
+        self.failures = 0  # of those started
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
         self._cache = cache
         self._stall_s = stall_s
@@ -92,6 +93,7 @@ class Fills:
                 fill.tell()
             else:
                 self._flights[want.key] = fill
+                self.started += 1
                 task = asyncio.create_task(self._fly(fill), name=f"fill {want.key}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -107,6 +109,15 @@ class Fills:
         for fill in self._flights.values():
             if fill.want.package_id in packages:
                 fill.given_up = problem
+
+    def store_away(self, now_s: float) -> bool:
+        """The store is left alone for its failures. Without a new attempt that is not known for
+        long: nobody may want anything of it for hours."""
+        return any(
+            breaker.tripped(now_s)
+            for source in self.sources
+            if source.kind == "store" and (breaker := self._breakers.get(source.name))
+        )
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""
