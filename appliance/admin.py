@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel, ConfigDict, Field
 
-from media.fleet import DrainRequest, Report
+from appliance.quality import SessionQuality
+from media.fleet import DrainRequest, Quality, Report
 from media.ids import PackageId
 from media.keys import Keyring
 from media.token import TokenRefused, verify_machine_token
@@ -27,6 +29,21 @@ class State(BaseModel):
     fills_in_flight: int
     plan_version: str
     plan_missing_files: int
+
+
+class HowMany(BaseModel):
+    """How many sessions to show, of at most quality.MAX_SESSIONS."""
+
+    model_config = ConfigDict(extra="ignore")
+    count: int = Field(100, ge=1, le=1000)
+
+
+class Sessions(BaseModel):
+    """`GET /v1/sessions`: the sums over all since boot, and the sessions heard last."""
+
+    totals: Quality
+    remembered: int
+    sessions: tuple[SessionQuality, ...]
 
 
 class PurgeOrder(BaseModel):
@@ -58,6 +75,14 @@ def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
         ),
         Route("GET", "/metrics", admin.metrics, "Prometheus metrics", media_type="text/plain"),
         Route("GET", "/v1/state", admin.state, "What it is and does", answer=State),
+        Route(
+            "GET",
+            "/v1/sessions",
+            admin.sessions,
+            "How sessions play, by their players' words; the one heard last comes first",
+            query=HowMany,
+            answer=Sessions,
+        ),
         Route(
             "PUT",
             "/v1/drain",
@@ -103,7 +128,9 @@ class _Admin:
         return Ok()
 
     async def metrics(self, call: Call) -> web.Response:
-        return web.Response(body=self._keeper.metrics(), content_type="text/plain", charset="utf-8")
+        return web.Response(
+            body=self._keeper.metrics(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
 
     async def state(self, call: Call) -> State:
         keeper = self._keeper
@@ -113,6 +140,14 @@ class _Admin:
             fills_in_flight=len(keeper.fills),
             plan_version=keeper.plan.plan.version if keeper.plan.plan else "",
             plan_missing_files=keeper.plan.missing_files,
+        )
+
+    async def sessions(self, call: Call) -> Sessions:
+        players = self._keeper.watch.players
+        return Sessions(
+            totals=players.totals,
+            remembered=len(players),
+            sessions=tuple(players.sessions(call.query(HowMany).count)),
         )
 
     async def drain(self, call: Call) -> Ok:

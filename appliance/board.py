@@ -18,7 +18,7 @@ from appliance.tally import TALLY_WORDS
 
 MAX_WORKERS = 64
 _EPOCH = 0  # index of the word
-_LOAD = 7
+_PRESSURE = 7
 _HEADER_WORDS = 8
 _OWN_WORDS = 16  # of a row; the worker's tally follows them
 _ROW_WORDS = _OWN_WORDS + TALLY_WORDS
@@ -74,13 +74,13 @@ class Board:
         return self.row(slot)[_OWN_WORDS:]
 
     @property
-    def load(self) -> float:
-        """The health's worst load as the keeper sees it; 1.0 is all that can be borne."""
-        return self.words[_LOAD] / 1000
+    def pressure(self) -> float:
+        """The load by which workers shed, as the keeper sees it; 1.0 is all that can be borne."""
+        return self.words[_PRESSURE] / 1000
 
-    @load.setter
-    def load(self, load: float) -> None:
-        self.words[_LOAD] = round(1000 * load)
+    @pressure.setter
+    def pressure(self, load: float) -> None:
+        self.words[_PRESSURE] = round(1000 * load)
 
     def acked(self) -> int:
         """The epoch that every live worker has acknowledged."""

@@ -64,6 +64,12 @@ class Vitals:
             "shedding": self.shed_share / FULL_SHED,
         }
 
+    @property
+    def pressure(self) -> float:
+        """The worst load that shedding goes by: all but shedding itself, which would go on for its
+        own sake once it had begun."""
+        return max(load for name, load in self.loads().items() if name != "shedding")
+
 
 @dataclass(frozen=True)
 class Health:

@@ -145,6 +145,7 @@ class Keeper:
 
     def metrics(self) -> bytes:
         """The Prometheus exposition."""
+        self.health()
         return exposition(self.watch.figures(self.plan.missing_files))
 
     # What it does.

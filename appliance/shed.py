@@ -8,12 +8,12 @@
     PREFETCH   files that nobody has asked for     0.4                0.8
 
 Two things run out. *Flights* (see `limit`) are wanted by misses alone; the lower a priority, the
-earlier the limit ends for it, so that some is always left for those above. *Load* is the health's
-worst bottleneck, 1.0 = all that the appliance can bear. A running session's hit is never refused:
-to refuse it costs as much as to serve it, and its viewer would see it. A session in its first
-seconds has shown nothing yet; its player begins at the next pathway. But steering sends nobody
-from 0.95 on, so who still comes has come between two reports, or for want of another: up to a
-fifth more is borne. A peer has other sources.
+earlier the limit ends for it, so that some is always left for those above. *Load* is the worst
+bottleneck (`Vitals.pressure`), 1.0 = all that the appliance can bear. A running session's hit is
+never refused: to refuse it costs as much as to serve it, and its viewer would see it. A session in
+its first seconds has shown nothing yet; its player begins at the next pathway. But steering sends
+nobody from 0.95 on, so who still comes has come between two reports, or for want of another: up to
+a fifth more is borne. A peer has other sources.
 
 Load that only just passes a bar would refuse everyone of a priority one moment and no one the next;
 what keeps that calm is that load is a smoothed figure (`vitals`).

@@ -1,7 +1,7 @@
 """The keeper's eye on its appliance: reads board, cache and fills, and tells how it does.
 
-A few times a second `look` judges health and writes the load onto the board, where workers read it
-to know whom to refuse (`shed`).
+A few times a second `look` judges health and writes the pressure onto the board, where workers read
+it to know whom to refuse (`shed`).
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Watch:
             self.look(time.monotonic())
 
     def look(self, now_s: float) -> Health:
-        """Health at this moment, in monotonic seconds. The board has its load."""
+        """Health at this moment, in monotonic seconds. The board has the pressure."""
         rates = self._pulse.take(self._sample(now_s))
         settings = self._settings
         most = settings.max_connections * max(1, settings.workers)
@@ -75,7 +75,7 @@ class Watch:
             draining=self._draining(),
         )
         self.health = self._judge.judge(self._vitals, now_s)
-        self._board.load = self.health.load
+        self._board.pressure = self._vitals.pressure
         return self.health
 
     @property

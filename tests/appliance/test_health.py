@@ -42,6 +42,11 @@ def test_load_is_the_worst_and_faults_are_none() -> None:
     assert judged(cpu_load=1.0).load < 0.95  # a busy core is not a full appliance
 
 
+def test_shedding_does_not_feed_itself() -> None:
+    vitals = Vitals(shed_share=1.0, egress_load=0.3, cpu_load=0.4)
+    assert vitals.pressure == 0.4 and judged(shed_share=1.0).load > 1
+
+
 def states(judge: HealthJudge, *moments: tuple[float, dict[str, Any]]) -> list[str]:
     return [judge.judge(Vitals(**vitals), now_s).state for now_s, vitals in moments]
 
