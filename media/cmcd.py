@@ -105,7 +105,7 @@ def resolve(path: str, following: str) -> str | None:
     """The path in the same package that `following` means beside `path`; both are relative to the
     package (`v-avc-720/3.m4s`). None for everything that leaves the package, is absolute, or is no
     path of a package's file. Whether there is such a file, the inventory knows."""
-    if following.startswith("/") or len(following) > MAX_PATH:
+    if len(following) > MAX_PATH:
         return None
     folders = path.split("/")[:-1]
     for element in following.split("/"):
@@ -116,6 +116,7 @@ def resolve(path: str, following: str) -> str | None:
         elif element != ".":
             folders.append(element)
     found = "/".join(folders)
+    # An absolute path has left an empty element, which no path of a package has.
     return found if len(found) <= MAX_PATH and _FILE_PATH.fullmatch(found) else None
 
 

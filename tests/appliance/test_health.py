@@ -80,9 +80,10 @@ def test_failing_fills_have_two_bars() -> None:
         (0, {"fill_failure_share": 0.2}),
         (1, {"fill_failure_share": 0.25}),
         (50, {"fill_failure_share": 0.2}),
-        (51, {"fill_failure_share": 0.05}),
-        (51 + HOLD_S, {"fill_failure_share": 0.05}),
-    ) == ["serving", "strained", "strained", "strained", "serving"]
+        (90, {"fill_failure_share": 0.2}),
+        (91, {"fill_failure_share": 0.05}),
+        (91 + HOLD_S, {"fill_failure_share": 0.05}),
+    ) == ["serving", "strained", "strained", "strained", "strained", "serving"]
 
 
 def test_a_worker_that_is_back_at_once_was_never_missed() -> None:

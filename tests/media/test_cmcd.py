@@ -58,6 +58,8 @@ def test_headers_are_one_dictionary() -> None:
     )  # fmt: skip
     assert read(raw(b"CMCD=br%3D1", headers)) == Cmcd(bitrate_kbps=1)  # the query comes first
     assert read(raw(b"x=1", headers)) == told
+    # What is percent-encoded in a header is so by the player's wish, and stays.
+    assert read(raw(b"", {b"cmcd-session": b'cid="50%25"'})) == Cmcd(content_id="50%25")
 
 
 def test_version_2_gives_numbers_by_track() -> None:
@@ -109,6 +111,10 @@ def test_no_cmcd(query: bytes) -> None:
 )
 def test_what_makes_no_sense_is_left_out(text: str, told: Cmcd | None) -> None:
     assert said(text) == told
+
+
+def test_digits_are_those_of_ascii() -> None:
+    assert read(b"br%3D%B2,mtp%3D%B9,tb%3D\xb3,bl=7") == Cmcd(buffer_ms=7)  # superscripts
 
 
 def test_bounds() -> None:
