@@ -4,7 +4,7 @@
                                                    of the limit       from this load on
     RUNNING    a session that plays                1.0                never
     FIRST      a session in its first seconds      0.8                1.2
-    PEER       another appliance's fill            0.6                0.9
+    PEER       another appliance's fill            0.6                1.0
     PREFETCH   files that nobody has asked for     0.4                0.8
 
 Two things run out. *Flights* (see `limit`) are wanted by misses alone; the lower a priority, the
@@ -13,7 +13,8 @@ bottleneck (`Vitals.pressure`), 1.0 = all that the appliance can bear. A running
 never refused: to refuse it costs as much as to serve it, and its viewer would see it. A session in
 its first seconds has shown nothing yet; its player begins at the next pathway. But steering sends
 nobody from 0.95 on, so who still comes has come between two reports, or for want of another: up to
-a fifth more is borne. A peer has other sources.
+a fifth more is borne. A peer has other sources, but the last of them is the store, which has it
+worse than we: it is refused when we are full, and not before.
 
 Load that only just passes a bar would refuse everyone of a priority one moment and no one the next;
 what keeps that calm is that load is a smoothed figure (`vitals`).
@@ -49,7 +50,7 @@ class _Row(NamedTuple):
 
 _TABLE = {
     Priority.PREFETCH: _Row(0.4, 0.8),
-    Priority.PEER: _Row(0.6, 0.9),
+    Priority.PEER: _Row(0.6, 1.0),
     Priority.FIRST: _Row(0.8, 1.2),
     Priority.RUNNING: _Row(1.0, math.inf),
 }

@@ -8,14 +8,17 @@ from typing import NamedTuple
 SMOOTH_S = 15.0
 # Sheds and failures are told of sooner: they are trouble already.
 _TROUBLE_S = 5.0
+# A hiccup of a third of a second is no bottleneck; a loop that stays as late is, within seconds.
+_LAG_S = 2.0
 # Below so many in the smoothed window a share is chance: one failed fill of two is no bottleneck.
 MIN_FILLS = 5.0
 MIN_REQUESTS = 20.0
 
 
 class Sample(NamedTuple):
-    """Cumulative counters at one moment. `cpu_us` has one figure a worker, each of which may start
-    again at 0."""
+    """Cumulative counters at one moment. `sheds` are those of viewers: that a peer or an early fill
+    had to wait is what their priority is for. `cpu_us` has one figure a worker, each of which may
+    start again at 0. `lag_s` is the lag of now."""
 
     now_s: float
     bytes_out: int
@@ -24,6 +27,7 @@ class Sample(NamedTuple):
     fills: int
     fill_failures: int
     cpu_us: tuple[int, ...]
+    lag_s: float = 0.0
 
 
 class Rates(NamedTuple):
@@ -33,6 +37,7 @@ class Rates(NamedTuple):
     cpu_load: float = 0.0  # of the busiest worker, in cores
     shed_share: float = 0.0
     fill_failure_share: float = 0.0
+    lag_s: float = 0.0
 
 
 _NONE_YET = Rates()
@@ -55,7 +60,9 @@ class Pulse:
         if passed_s <= 0:
             return self.rates
         self._before = sample
-        slow, quick = (1 - math.exp(-passed_s / over_s) for over_s in (SMOOTH_S, _TROUBLE_S))
+        slow, quick, soon = (
+            1 - math.exp(-passed_s / over_s) for over_s in (SMOOTH_S, _TROUBLE_S, _LAG_S)
+        )
 
         def rate(now: int, then: int) -> float:
             return max(0, now - then) / passed_s
@@ -76,6 +83,7 @@ class Pulse:
             self.rates.cpu_load + quick * (busiest - self.rates.cpu_load),
             _share(self._sheds, self._requests, MIN_REQUESTS),
             _share(self._failures, self._fills, MIN_FILLS),
+            self.rates.lag_s + soon * (sample.lag_s - self.rates.lag_s),
         )
         return self.rates
 

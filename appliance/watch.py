@@ -66,7 +66,7 @@ class Watch:
             egress_load=rates.egress_bps / settings.capacity_bps,
             connection_load=self.open_connections / most,
             cpu_load=rates.cpu_load,
-            lag_s=self._lag_s(now_s),
+            lag_s=rates.lag_s,
             shed_share=rates.shed_share,
             fill_failure_share=rates.fill_failure_share,
             store_away=self._fills.store_away(now_s),
@@ -140,7 +140,7 @@ class Watch:
             "workers_alive": len(alive),
             "flights": sum(self._tallies[slot][Tally.FLIGHTS] for slot in alive),
             "flight_limit": sum(self._tallies[slot][Tally.LIMIT] for slot in alive),
-            "loop_lag_seconds": self._vitals.lag_s,
+            "loop_lag_seconds": self._lag_s(time.monotonic()),
             "load_ratio": health.load,
             "bottleneck_load_ratio": self._vitals.loads(),
             "health_state": states(health.state),
@@ -158,10 +158,11 @@ class Watch:
             now_s=now_s,
             bytes_out=self._board.total(Word.BYTES_OUT),
             requests=self._board.total(Word.REQUESTS),
-            sheds=sum(tally[Tally.SHED : Tally.SHED + len(Priority)]),
+            sheds=tally[Tally.SHED + Priority.FIRST] + tally[Tally.SHED + Priority.RUNNING],
             fills=self._fills.started,
             fill_failures=self._fills.failures,
             cpu_us=tuple(each[Tally.CPU_US] for each in self._tallies),
+            lag_s=self._lag_s(now_s),
         )
 
     def _alive(self) -> list[int]:

@@ -95,7 +95,7 @@ def test_pressure_refuses_the_lower_ones_at_once() -> None:
     rush = Rush(servers=40)
     rush.run(10, scaled(0.1))
     assert rush.load.served == (True, True, True, True)
-    rush.run(10, scaled(0.1), pressure=0.95)
+    rush.run(10, scaled(0.1), pressure=1.05)
     assert rush.load.served == (False, False, True, True)
     shed = rush.sheds()
     assert shed[Priority.PREFETCH] > 0 and shed[Priority.PEER] > 0

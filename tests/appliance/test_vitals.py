@@ -59,6 +59,13 @@ def test_shares_of_a_few_are_chance() -> None:
     assert pulse.rates.shed_share == pulse.rates.fill_failure_share == 1.0
 
 
+def test_lag_is_smoothed_over_two_seconds() -> None:
+    pulse = Pulse(ZERO)
+    for number in range(1, 9):
+        pulse.take(ZERO._replace(now_s=number * 0.25, lag_s=0.4))
+    assert pulse.rates.lag_s == pytest.approx(0.4 * (1 - 1 / 2.71828), rel=0.01)
+
+
 def test_no_time_and_no_progress_change_nothing() -> None:
     pulse = Pulse(ZERO)
     beat(pulse, 1, bytes_out=1e6)

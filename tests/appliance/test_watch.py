@@ -119,16 +119,23 @@ async def test_connections_count_over_all_workers(house: House) -> None:
 
 
 async def test_lag_as_workers_tell_it_and_as_a_hung_one_shows_it(house: House) -> None:
-    for tally in house.tallies:
-        tally[Tally.BEAT_US] = int(house.now_s * SECOND_US)
-    house.tallies[1][Tally.LAG_US] = 230_000
-    house.watch.look(house.now_s)
-    assert house.watch.health.bottleneck == "loop lag at 92%"
-    house.tallies[1][Tally.LAG_US] = 0
-    house.pass_time(2)  # the beats stand still
-    assert house.watch.health.load == pytest.approx((2 - 0.5) / 0.25)
-    house.rows[0][Word.ALIVE] = house.rows[1][Word.ALIVE] = 0  # the dead have none
-    assert house.watch.look(house.now_s).load == 0
+    def beat(seconds: float, lag_us: int, slots: tuple[int, ...]) -> str:
+        for _ in range(round(seconds * 4)):
+            house.now_s += 0.25
+            for slot in slots:
+                house.tallies[slot][Tally.BEAT_US] = int(house.now_s * SECOND_US)
+            house.tallies[1][Tally.LAG_US] = lag_us
+            house.watch.look(house.now_s)
+        return house.watch.health.state
+
+    assert beat(0.5, 400_000, (0, 1)) == "serving"  # a hiccup
+    assert beat(10, 0, (0, 1)) == "serving"
+    assert beat(10, 230_000, (0, 1)) == "strained"
+    assert house.watch.health.bottleneck == "loop lag at 91%"
+    assert beat(20, 0, (0, 1)) == "serving"
+    assert beat(2.5, 0, (0,)) == "strained"  # the other one hangs, and says nothing
+    house.rows[1][Word.ALIVE] = 0  # it is killed: the dead have no lag
+    assert beat(20, 0, (0,)) == "serving"
 
 
 async def test_shedding_strains_and_does_not_press(house: House) -> None:
@@ -139,6 +146,14 @@ async def test_shedding_strains_and_does_not_press(house: House) -> None:
     assert house.watch.health.bottleneck.startswith("shedding at ")
     assert house.watch.health.load > 1
     assert house.board.pressure == 0
+
+
+async def test_that_peers_and_early_fills_wait_is_no_trouble(house: House) -> None:
+    for _ in range(60):
+        house.rows[0][Word.REQUESTS] += 25
+        house.tallies[0][Tally.SHED + Priority.PEER] += 5
+        house.tallies[0][Tally.SHED + Priority.PREFETCH] += 5
+        assert house.pass_time(1) == "serving"
 
 
 async def test_a_disk_that_takes_no_writes_and_an_operator(house: House) -> None:
