@@ -63,6 +63,7 @@ class Fills:
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
+        self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
         self.started = 0
         self.failures = 0  # of those started
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
@@ -190,6 +191,7 @@ class Fills:
                 continue
             breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
             if right:
+                self.files_by_kind[source.kind] += 1
                 await self._commit(fill, buffered)
                 return
             self._distrust(fill.want, liars)

@@ -49,6 +49,9 @@ TABLE = (
     Row("histogram", "fill_first_byte_seconds", "The same for files brought, once a file"),
     # brought and kept
     Row("counter", "fill_bytes", "Bytes brought, by source", "source"),
+    Row(
+        "counter", "filled_files", "Files brought, by the source that gave the last of it", "source"
+    ),
     Row("counter", "fills", "Files that were to be brought, failures included"),
     Row("counter", "fill_failures", "Files that could not be brought"),
     Row("gauge", "fills_in_flight", "Files being brought now"),

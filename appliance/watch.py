@@ -127,6 +127,7 @@ class Watch:
             "hit_first_byte_seconds": self._latencies(tally, Tally.HIT),
             "fill_first_byte_seconds": self._latencies(tally, Tally.FILL),
             "fill_bytes": self._fills.bytes_by_kind,
+            "filled_files": self._fills.files_by_kind,
             "fills": self._fills.started,
             "fill_failures": self._fills.failures,
             "fills_in_flight": len(self._fills),

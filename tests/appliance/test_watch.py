@@ -212,5 +212,6 @@ async def test_a_real_appliance_tells(shared: Standing) -> None:
     assert told["sent_bytes_total",] == 2 * SIZES["1.m4s"]
     assert told["fill_bytes_total", "store"] > SIZES["1.m4s"]
     assert told["fills_total",] == 3  # inventory, list and segment
+    assert (told["filled_files_total", "store"], told["filled_files_total", "peer"]) == (3, 0)
     assert told["health_state", "serving"] == 1
     assert told["workers_alive",] == 1
