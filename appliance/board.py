@@ -17,7 +17,7 @@ from pathlib import Path
 from appliance.tally import TALLY_WORDS
 
 MAX_WORKERS = 64
-_EPOCH = 0  # index of the word
+EPOCH = 0  # index of the word
 _PRESSURE = 7
 _HEADER_WORDS = 8
 _OWN_WORDS = 16  # of a row; the worker's tally follows them
@@ -57,12 +57,12 @@ class Board:
     @property
     def epoch(self) -> int:
         """Moves when workers have something to let go of."""
-        return self.words[_EPOCH]
+        return self.words[EPOCH]
 
     def advance(self) -> int:
         """The keeper has changed something. Returns the new epoch."""
-        self.words[_EPOCH] += 1
-        return self.words[_EPOCH]
+        self.words[EPOCH] += 1
+        return self.words[EPOCH]
 
     def row(self, slot: int) -> memoryview:
         """The words of a worker, indexed by `Word`."""

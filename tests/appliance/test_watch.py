@@ -10,13 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
-from appliance.gate import FileWant
 from appliance.health import HOLD_S
 from appliance.metrics import PREFIX, TABLE, exposition
 from appliance.settings import ApplianceSettings
 from appliance.shed import Priority
 from appliance.sources import StoreSource
 from appliance.tally import Tally, note
+from appliance.want import FileWant
 from appliance.watch import Watch
 from media.ids import id_from
 from media.objects import open_store
