@@ -2,7 +2,7 @@
 
 A worker has one of these. Where it is called, per request:
 
-    hit      `served[priority]`: one look into a tuple
+    hit      `calm`, nearly always True; else `served[priority]`
     miss     `may_begin(priority)` and `begin()`, where a flight begins; who joins one asks nothing
     flight   `first_byte(us)` or `failed()`, once
     refused  `shed(priority)`
@@ -16,10 +16,19 @@ from appliance.tally import Tally, note
 
 
 class WorkerLoad:
-    """`served` says by priority who is served at all. `tally` is the worker's own (Board.tally),
-    or as many ints."""
+    """`served` says by priority who is served at all; `calm`: everyone is. `tally` is the worker's
+    own (Board.tally), or as many ints."""
 
-    __slots__ = ("_limiter", "_may_begin", "_tally", "_tick_s", "_ticked_s", "flights", "served")
+    __slots__ = (
+        "_limiter",
+        "_may_begin",
+        "_tally",
+        "_tick_s",
+        "_ticked_s",
+        "calm",
+        "flights",
+        "served",
+    )
 
     def __init__(self, tally: "memoryview | list[int]", now_s: float, tick_s: float) -> None:
         """Ticks are to come every `tick_s`; times are monotonic seconds."""
@@ -61,6 +70,7 @@ class WorkerLoad:
         self._ticked_s = now_s
         limit = self._limiter.tick(now_s)
         self.served, self._may_begin = room(limit, pressure)
+        self.calm = all(self.served)
         tally = self._tally
         tally[Tally.LAG_US] = max(lag_us, tally[Tally.LAG_US] // 2)
         tally[Tally.BEAT_US] = int(now_s * 1e6)
