@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel, ConfigDict, Field
 
-from media.fleet import DrainRequest, PurgeTarget, Report
+from appliance.quality import SessionQuality
+from media.fleet import DrainRequest, PurgeTarget, Quality, Report
 from media.keys import Keyring
 from media.token import TokenRefused, verify_machine_token
 from runtime.api import Authenticate, Call, Caller, Route, make_app, openapi
@@ -26,6 +28,21 @@ class State(BaseModel):
     fills_in_flight: int
     plan_version: str
     plan_missing_files: int
+
+
+class HowMany(BaseModel):
+    """How many sessions to show, of at most quality.MAX_SESSIONS."""
+
+    model_config = ConfigDict(extra="ignore")
+    count: int = Field(100, ge=1, le=1000)
+
+
+class Sessions(BaseModel):
+    """`GET /v1/sessions`: the sums over all since boot, and the sessions heard last."""
+
+    totals: Quality
+    remembered: int
+    sessions: tuple[SessionQuality, ...]
 
 
 class Ok(BaseModel):
@@ -56,6 +73,14 @@ def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
         ),
         Route("GET", "/metrics", admin.metrics, "Prometheus metrics", media_type="text/plain"),
         Route("GET", "/v1/state", admin.state, "What it is and does", answer=State),
+        Route(
+            "GET",
+            "/v1/sessions",
+            admin.sessions,
+            "How sessions play, by their players' words; the one heard last comes first",
+            query=HowMany,
+            answer=Sessions,
+        ),
         Route(
             "PUT",
             "/v1/drain",
@@ -102,7 +127,9 @@ class _Admin:
         return Ok()
 
     async def metrics(self, call: Call) -> web.Response:
-        return web.Response(body=self._keeper.metrics(), content_type="text/plain", charset="utf-8")
+        return web.Response(
+            body=self._keeper.metrics(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
 
     async def state(self, call: Call) -> State:
         keeper = self._keeper
@@ -112,6 +139,14 @@ class _Admin:
             fills_in_flight=len(keeper.fills),
             plan_version=keeper.plan.plan.version if keeper.plan.plan else "",
             plan_missing_files=keeper.plan.missing_files,
+        )
+
+    async def sessions(self, call: Call) -> Sessions:
+        players = self._keeper.watch.players
+        return Sessions(
+            totals=players.totals,
+            remembered=len(players),
+            sessions=tuple(players.sessions(call.query(HowMany).count)),
         )
 
     async def drain(self, call: Call) -> Ok:

@@ -14,10 +14,14 @@ import mmap
 from enum import IntEnum
 from pathlib import Path
 
+from appliance.tally import TALLY_WORDS
+
 MAX_WORKERS = 64
 EPOCH = 0  # index of the word
+_PRESSURE = 7
 _HEADER_WORDS = 8
-_ROW_WORDS = 16
+_OWN_WORDS = 16  # of a row; the worker's tally follows them
+_ROW_WORDS = _OWN_WORDS + TALLY_WORDS
 _WORDS = _HEADER_WORDS + MAX_WORKERS * _ROW_WORDS
 
 
@@ -64,6 +68,19 @@ class Board:
         """The words of a worker, indexed by `Word`."""
         start = _HEADER_WORDS + slot * _ROW_WORDS
         return self.words[start : start + _ROW_WORDS]
+
+    def tally(self, slot: int) -> memoryview:
+        """The tally of a worker, indexed by `tally.Tally`: the rest of its row."""
+        return self.row(slot)[_OWN_WORDS:]
+
+    @property
+    def pressure(self) -> float:
+        """The load by which workers shed, as the keeper sees it; 1.0 is all that can be borne."""
+        return self.words[_PRESSURE] / 1000
+
+    @pressure.setter
+    def pressure(self, load: float) -> None:
+        self.words[_PRESSURE] = round(1000 * load)
 
     def acked(self) -> int:
         """The epoch that every live worker has acknowledged."""

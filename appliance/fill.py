@@ -64,7 +64,9 @@ class Fills:
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
-        self.failures = 0
+        self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
+        self.started = 0
+        self.failures = 0  # of those started
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
         self._cache = cache
         self._stall_s = stall_s
@@ -93,6 +95,7 @@ class Fills:
                 fill.tell()
             else:
                 self._flights[want.key] = fill
+                self.started += 1
                 task = asyncio.create_task(self._fly(fill), name=f"fill {want.key}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -110,6 +113,15 @@ class Fills:
         for fill in flights:
             fill.given_up = problem
         return flights
+
+    def store_away(self, now_s: float) -> bool:
+        """The store is left alone for its failures. Without a new attempt that is not known for
+        long: nobody may want anything of it for hours."""
+        return any(
+            breaker.tripped(now_s)
+            for source in self.sources
+            if source.kind == "store" and (breaker := self._breakers.get(source.name))
+        )
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""
@@ -182,6 +194,7 @@ class Fills:
                 continue
             breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
             if right:
+                self.files_by_kind[source.kind] += 1
                 await self._commit(fill, buffered)
                 return
             self._distrust(fill.want, liars)

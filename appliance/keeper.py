@@ -12,22 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from appliance.admin import make_admin_app
-from appliance.board import MAX_WORKERS, Board, Word
+from appliance.board import Board
 from appliance.cache import Cache
 from appliance.fill import Fills
-from appliance.health import Health, Vitals, judge
+from appliance.health import Health
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES, WorkerDesk
+from appliance.metrics import exposition
 from appliance.plan import PlanFollower
 from appliance.purge import Purger
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
 from appliance.want import FileWant
-from media.fleet import Counters, Notices, Plan, Report
+from appliance.watch import Watch
+from media.fleet import Notices, Plan, Report, fitting
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity
 from media.objects import ObjectStore
@@ -73,9 +74,9 @@ class Keeper:
         self.fills.wanted = self.plan.wants
         self.purger = Purger(self.cache, self.fills, self.board, home / "purged.json")
         self._session: aiohttp.ClientSession | None = None
-        self._totals_before = {word: self.board.total(word) for word in Word}  # of earlier boots
-        self._sent_before = (time.monotonic(), self.board.total(Word.BYTES_OUT))
-        self._egress_bps = 0.0
+        self.watch = Watch(
+            self.board, self.cache, self.fills, settings, lambda: self.notices.draining
+        )
 
     async def run(self, service: Service, socket_path: Path) -> None:
         """Serves workers, plan, steering and operators until the service stops."""
@@ -100,6 +101,7 @@ class Keeper:
                 self._follow_steering(service, session)
                 service.spawn("trust", self._watch_trust())
                 service.spawn("purges", self.purger.run())
+                service.spawn("watch", self.watch.run())
                 service.ready(admin=admin_url)
                 await service.stopping.wait()
                 await service.end_tasks()
@@ -113,25 +115,13 @@ class Keeper:
 
     def health(self) -> Health:
         """The appliance's health at this moment."""
-        rows = [self.board.row(slot) for slot in range(MAX_WORKERS)]
-        alive = sum(1 for row in rows if row[Word.ALIVE])
-        most = self.settings.max_connections * max(1, self.settings.workers)
-        return judge(
-            Vitals(
-                egress_load=self._egress_bps / self.settings.capacity_bps,
-                connection_load=self.board.total(Word.OPEN) / most,
-                disk_ok=self.cache.disk_ok,
-                workers_alive=alive,
-                draining=self.notices.draining,
-            )
-        )
+        return self.watch.look(time.monotonic())
 
     def report(self) -> Report:
         """The next report; its sequence number is used up."""
-        self._measure_egress()
         health = self.health()
         self._sequence += 1
-        return Report(
+        report = Report(
             appliance_id=self.appliance_id,
             site=self.settings.site,
             url=self._public_url,
@@ -142,51 +132,23 @@ class Keeper:
             bottleneck=health.bottleneck,
             load=min(10.0, round(health.load, 4)),
             capacity_bps=self.settings.capacity_bps,
-            open_connections=self.board.total(Word.OPEN),
+            open_connections=self.watch.open_connections,
             budget_bytes=self.settings.budget_bytes,
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
             notices_version=self.notices.version,
             purged_serial=self.purger.serial,
             purged=tuple(self.purger.latest),
-            counters=self.counters(),
+            counters=self.watch.counters(),
+            quality=self.watch.players.totals,
+            starved=self.watch.players.most_starved(time.time()),
         )
-
-    def counters(self) -> Counters:
-        """What has been done since this boot, summed over workers. (The board remembers more.)"""
-
-        def done(word: Word) -> int:
-            return self.board.total(word) - self._totals_before[word]
-
-        return Counters(
-            requests=done(Word.REQUESTS),
-            bytes_out=done(Word.BYTES_OUT),
-            hits=done(Word.HITS),
-            misses=done(Word.MISSES),
-            rejects=done(Word.REJECTS),
-            fill_bytes_peer=self.fills.bytes_by_kind["peer"],
-            fill_bytes_store=self.fills.bytes_by_kind["store"],
-            fill_failures=self.fills.failures,
-            evictions=self.cache.evictions,
-        )
+        return fitting(report)
 
     def metrics(self) -> bytes:
         """The Prometheus exposition."""
-        registry = CollectorRegistry()
-        numbers = self.counters().model_dump() | {
-            "open_connections": self.board.total(Word.OPEN),
-            "cache_used_bytes": self.cache.used_bytes,
-            "cache_budget_bytes": self.cache.budget_bytes,
-            "cache_files": len(self.cache),
-            "fills_in_flight": len(self.fills),
-            "plan_missing_files": self.plan.missing_files,
-            "load": self.health().load,
-        }
-        for name, value in numbers.items():
-            Gauge(f"nearcast_appliance_{name}", name.replace("_", " "), registry=registry).set(
-                value
-            )
-        return generate_latest(registry)
+        self.health()
+        return exposition(self.watch.figures(self.plan.missing_files))
 
     # What it does.
 
@@ -263,14 +225,6 @@ class Keeper:
                 self.ledger.know(Inventory.model_validate_json(raw))
             except (OSError, ValueError):
                 logger().error("unreadable_inventory", package_id=package_id)
-
-    def _measure_egress(self) -> None:
-        """Smooths the sending rate over about three reports."""
-        now, sent = time.monotonic(), self.board.total(Word.BYTES_OUT)
-        before, sent_before = self._sent_before
-        self._sent_before = now, sent
-        if now > before:
-            self._egress_bps += 0.3 * ((sent - sent_before) * 8 / (now - before) - self._egress_bps)
 
     async def _watch_trust(self) -> None:
         """Workers look again whenever the key ring changes."""

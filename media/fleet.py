@@ -24,6 +24,8 @@ HealthState = Literal["serving", "strained", "draining", "out"]
 
 # A heartbeat is at most 2 KB (DESIGN.md); a larger body is refused before it is parsed.
 MAX_REPORT_BYTES = 2048
+# Sessions that a report names, about 80 bytes each; the appliance's admin port has them all.
+MAX_STARVED = 3
 MAX_HELD = 200_000
 MAX_PLAN_ITEMS = 100_000
 # A day's worth for an operator who purges by the minute; an appliance goes through all at once.
@@ -49,6 +51,31 @@ class Counters(Wire):
     fill_bytes_store: int = Field(0, ge=0)
     fill_failures: int = Field(0, ge=0)
     evictions: int = Field(0, ge=0)
+    sheds: int = Field(0, ge=0)
+
+
+class Quality(Wire):
+    """What players have said since the appliance booted (CMCD), as sums and counts: means and
+    shares are worked out by who reads them. A session that was forgotten meanwhile counts again."""
+
+    sessions: int = Field(0, ge=0)
+    requests: int = Field(0, ge=0)  # with CMCD
+    starved_requests: int = Field(0, ge=0)  # the buffer had run empty before them
+    starved_sessions: int = Field(0, ge=0)
+    startups: int = Field(0, ge=0)
+    startup_ms: int = Field(0, ge=0)  # of all start-ups together
+    buffers: int = Field(0, ge=0)
+    buffer_ms: int = Field(0, ge=0)
+    throughputs: int = Field(0, ge=0)
+    throughput_kbps: int = Field(0, ge=0)
+
+
+class StarvedSession(Wire):
+    """A session that plays badly: `starved` of its `requests` found its buffer empty."""
+
+    session_id: SessionId
+    starved: int = Field(ge=0)
+    requests: int = Field(ge=0)
 
 
 class Purged(Wire):
@@ -84,6 +111,15 @@ class Report(Wire):
     purged_serial: int = Field(0, ge=0)
     purged: tuple[Purged, ...] = Field((), max_length=MAX_PURGED)
     counters: Counters = Counters()
+    quality: Quality = Quality()
+    starved: tuple[StarvedSession, ...] = Field((), max_length=MAX_STARVED)
+
+
+def fitting(report: Report) -> Report:
+    """The report, without the starved sessions when it would be too large with them: they are for
+    people to look at, the rest is for steering to act on."""
+    large = len(report.model_dump_json(exclude_defaults=True)) > MAX_REPORT_BYTES
+    return report.model_copy(update={"starved": ()}) if large else report
 
 
 class ReportAnswer(Wire):

@@ -11,7 +11,15 @@ from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from media.api import Login, NewPurge, SteerAnswer, Title, TitlePage, Tokens
-from media.fleet import DrainRequest, Pathway, Roster, RosterEntry, Skipped
+from media.fleet import (
+    DrainRequest,
+    Pathway,
+    Quality,
+    Roster,
+    RosterEntry,
+    Skipped,
+    StarvedSession,
+)
 from media.ids import id_from
 from media.purges import PurgeDetails, PurgeJobs, PurgeProgress, PurgeState
 from runtime.api import Call, Route, make_app
@@ -23,6 +31,14 @@ from tests.steering_fleet import report
 FILM, SEQUEL = (id_from("ttl", 1_700_000_000_000, number) for number in (1, 2))
 PACKAGE, JOB = (id_from(kind, 1_700_000_000_000, 1) for kind in ("pkg", "job"))
 NAMES = {FILM: "Big Film", SEQUEL: "Big Film 2"}
+STALLED = id_from("ses", 1_700_000_000_000, 3)
+PLAYED = {
+    "quality": Quality(
+        sessions=12, requests=400, starved_requests=3, starved_sessions=2, startups=10,
+        startup_ms=8400, buffers=100, buffer_ms=1_420_000, throughputs=50, throughput_kbps=400_000,
+    ),
+    "starved": (StarvedSession(session_id=STALLED, starved=2, requests=9),),
+}  # fmt: skip
 
 
 def film(title_id: str) -> Title:
@@ -100,9 +116,10 @@ class ControlPlane:
 
     async def fleet(self, call: Call) -> Roster:
         def entry(name: str, alive: bool) -> RosterEntry:
+            said = report(name, used_bytes=123_456, **(PLAYED if alive else {}))
             return RosterEntry(
-                report=report(name, used_bytes=123_456), region="north", age_s=2.0, alive=alive,
-                draining=False, packages_held=3,
+                report=said, region="north", age_s=2.0, alive=alive, draining=False,
+                packages_held=3,
             )  # fmt: skip
 
         return Roster(appliances=(entry("north-1", True), entry("west-1", False)))
@@ -222,6 +239,14 @@ async def test_fleet_list_and_show(control: ControlPlane) -> None:
         assert words in table.stdout
     shown = await run("fleet", "show", "north-1")
     assert "used_bytes" in shown.stdout and "123456" in shown.stdout
+    words = " ".join(shown.stdout.split())
+    assert (
+        "Players: 12 sessions, 0.75% of requests with an empty buffer, 2 sessions stalled, "
+        "start-up 0.8 s, buffer 14.2 s, throughput 8.0 Mbit/s."
+    ) in words
+    assert f"session_id {STALLED}, starved 2, requests 9" in words
+    silent = await run("fleet", "show", "west-1")
+    assert "none has said how it plays" in " ".join(silent.stdout.split())
     as_json = await run("fleet", "show", "west-1", "--json")
     assert RosterEntry.model_validate_json(as_json.stdout).report.appliance_id == "west-1"
 
