@@ -1,0 +1,75 @@
+"""The machine under a bench: what it is, which core a program runs on, and what processes use."""
+
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from runtime.programs import installed
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def describe() -> dict[str, Any]:
+    """What figures depend on; no name of the host and no path of it."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 1024**3, 1),
+        "kernel": platform.release().partition("-")[0],
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def cores() -> tuple[int, int]:
+    """The cores of the server and of the load: different ones where there are two."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def pinned(core: int, argv: Iterable[str]) -> list[str]:
+    """The command, bound to a core with all its children. Raises Problem `missing_program`."""
+    return [installed("taskset", "util-linux"), "-c", str(core), *argv]
+
+
+def family(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for parent in found:
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        except OSError:  # it has ended
+            continue
+        found += [int(child) for child in children.split()]
+    return found
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Seconds of user and system time that the processes have used; ended ones count nothing."""
+    return sum(_ticks(pid) for pid in pids) / _TICKS_PER_S
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process, shared pages divided by their sharers (Pss, proc(5))."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _ticks(pid: int) -> int:
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(after_name[11]) + int(after_name[12])
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
