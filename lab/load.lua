@@ -42,7 +42,7 @@ if list then
       end
       at = 1
     end
-    began_us = began_us or now_us()
+    if at == 2 and not began_us then began_us = now_us() end -- wrk tries the first before it begins
     return requests[at]
   end
 end

@@ -48,6 +48,11 @@ class Found:
     status_errors: int
     socket_errors: int
 
+    @property
+    def lasted_s(self) -> float:
+        """Seconds in which something was asked: wrk waits for its time even when a list is done."""
+        return self.list_s or self.duration_s
+
 
 def parse(output: str) -> Found:
     """What the script's last line says. Raises ValueError when there is none."""
@@ -119,9 +124,9 @@ async def reading(side: Side, load: Load, core: int) -> Reading:
     found = await run(side, load, core)
     used_s = cpu_s(pids) - before
     return Reading(
-        requests_per_s=found.requests / found.duration_s,
+        requests_per_s=found.requests / found.lasted_s,
         p50_ms=found.p50_ms,
         p99_ms=found.p99_ms,
         cpu_s_per_gb=used_s / (found.bytes / 1e9),
-        busy=used_s / found.duration_s,
+        busy=used_s / found.lasted_s,
     )

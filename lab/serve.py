@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lab.bench import Bar, Reading, Row, medians, row_of, skipped
+from lab.cold_pages import cold_pages
+from lab.idle import idle
 from lab.load import Load
 from lab.sides import Side
 from lab.stand import Effort, Stand, standing
+from lab.tokens import forged, never_seen, remembered
 from runtime.errors import Problem
 
 _SPAN_BYTES = 64 * 1024
@@ -126,6 +129,11 @@ CASES: dict[str, RunCase] = {
     "tls-1m": WrkCase(_files("1m"), 32, (_rate(0.95),), tls=True),
     "p99": WrkCase(_files("64k"), 256, (_p99(1.0),)),
     "abr": WrkCase(_mix, _SESSIONS, (_rate(None),)),
+    "tokens": remembered,
+    "new-tokens": never_seen,
+    "forged": forged,
+    "idle": idle,
+    "cold-pages": cold_pages,
 }
 
 

@@ -89,8 +89,10 @@ class Stand:
 async def standing(against: str, effort: Effort) -> AsyncIterator[Stand]:
     """A stand against nginx or varnish; both sides have sent every file of it rightly. Raises
     Problem."""
-    server_core, load_core = machine.cores()
-    with tempfile.TemporaryDirectory(prefix="nearcast-bench-") as name:
+    with (
+        machine.split() as (server_core, load_core),
+        tempfile.TemporaryDirectory(prefix="nearcast-bench-") as name,
+    ):
         folder = Path(name)
         store = folder / "store"
         keys = make_keys(folder, APPLIANCE)
