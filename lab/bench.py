@@ -15,6 +15,14 @@ Better = Literal["more", "less"]
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long a bench measures: pairs of readings, and seconds of each."""
+
+    pairs: int = 5
+    seconds: int = 3
+
+
+@dataclass(frozen=True)
 class Reading:
     """One side under one load, for some seconds. `busy` is the share of its core that it used: far
     below 1.0, the load was the limit and not the server."""

@@ -1,13 +1,15 @@
 """`nearcast bench`: us beside our peers, on this machine."""
 
 import enum
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from lab import machine
-from lab.bench import Row, document, failed
+from lab.bench import Effort, Row, document, failed
+from lab.report import DOCS, write_results
 from runtime.console import JsonOption, err, out, perform, print_json
 from runtime.log import configure
 
@@ -28,14 +30,27 @@ def _room() -> None:
     """Commands of the lab."""
 
 
+AgainstOption = Annotated[Peer, typer.Option("--against", help="The peer.")]
+CaseOption = Annotated[
+    list[str] | None, typer.Option("--case", help="Only this case; may be given again.")
+]
+PairsOption = Annotated[int, typer.Option("--pairs", min=1, help="Alternating pairs.")]
+SecondsOption = Annotated[int, typer.Option("--seconds", min=1, help="Of each reading.")]
+DocOption = Annotated[
+    bool, typer.Option("--doc", help="Write the figures into docs/benchmarks.md.")
+]
+RunBench = Callable[
+    [str, Sequence[str], Effort, Callable[[str], None]], Coroutine[Any, Any, list[Row]]
+]
+
+
 @bench.command()
 def serve(
-    against: Annotated[Peer, typer.Option("--against", help="The peer.")] = Peer.nginx,
-    case: Annotated[
-        list[str] | None, typer.Option("--case", help="Only this case; may be given again.")
-    ] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Alternating pairs.")] = 5,
-    seconds: Annotated[int, typer.Option("--seconds", min=1, help="Of each reading.")] = 3,
+    against: AgainstOption = Peer.nginx,
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 3,
+    doc: DocOption = False,
     json: JsonOption = False,
 ) -> None:
     """Serve files that are held: requests, latency and CPU beside a peer that does the same work.
@@ -45,25 +60,53 @@ def serve(
     Example: nearcast bench serve --against nginx --case 64k --case 1m
     """
     from lab.serve import bench_serve
-    from lab.stand import Effort
 
+    _run("serve", bench_serve, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+
+
+@bench.command()
+def fill(
+    against: AgainstOption = Peer.nginx,
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 3,
+    doc: DocOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring files that nobody holds yet: distinct ones, and one that 500 clients want at once.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench fill --against varnish --case herd
+    """
+    from lab.fill import bench_fill
+
+    _run("fill", bench_fill, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+
+
+def _run(
+    name: str,
+    run: RunBench,
+    against: Peer,
+    cases: Sequence[str],
+    effort: Effort,
+    *,
+    doc: bool,
+    json: bool,
+) -> None:
+    """Measures, tells and, with `doc`, writes it down."""
     configure("lab", "bench", "error")
     with err.status("Starting …") as status:
-        rows = perform(
-            bench_serve(
-                against.value,
-                case or [],
-                Effort(pairs, seconds),
-                lambda name: status.update(f"Measuring {name} …"),
-            ),
-            json=json,
-        )
-    _tell("serve", rows, json)
 
+        def tell(case: str) -> None:
+            status.update(f"Measuring {case} …")
 
-def _tell(name: str, rows: list[Row], json: bool) -> None:
+        rows = perform(run(against.value, cases, effort, tell), json=json)
+    said = document(name, machine.describe(), rows)
+    if doc:
+        write_results(DOCS, against.value, effort, said)
     if json:
-        print_json(document(name, machine.describe(), rows))
+        print_json(said)
     else:
         out.print(_table(rows))
     if failed(rows):

@@ -7,12 +7,12 @@ them run on one stand, one after the other.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lab.bench import Bar, Reading, Row, medians, row_of, skipped
+from lab.bench import Bar, Effort, Reading, Row, medians, row_of, skipped
 from lab.cold_pages import cold_pages
 from lab.idle import idle
 from lab.load import Load
 from lab.sides import Side
-from lab.stand import Effort, Stand, standing
+from lab.stand import Stand, standing
 from lab.tokens import forged, never_seen, remembered
 from runtime.errors import Problem
 

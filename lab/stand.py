@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import load, machine
-from lab.bench import Reading, alternate
+from lab.bench import Effort, Reading, alternate
 from lab.certificate import make_certificate
 from lab.client import ask, connect
 from lab.load import Load
@@ -33,14 +33,6 @@ _LADDER_BPS = (128_000, 400_000, 800_000, 1_600_000, 3_200_000, 5_800_000, 5_800
 _SEGMENT_S = 4
 _LADDER_SEGMENTS = 6
 _HELD_S = 10.0
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long a bench measures: pairs of readings, and seconds of each."""
-
-    pairs: int = 5
-    seconds: int = 3
 
 
 @dataclass

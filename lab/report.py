@@ -1,0 +1,126 @@
+"""docs/benchmarks.md: written from the results beside it, docs/benchmarks/*.json, by `--doc`."""
+
+import json
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.bench import Effort, Row
+from lab.peers import versions
+from lab.plot import ratios
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+_INTRODUCTION = """# Benchmarks
+
+This page is written by `nearcast bench serve --doc` and `nearcast bench fill --doc`, with
+`--against nginx` or `varnish`; the peers' configurations are in [lab/peers](../lab/peers).
+
+Both sides run on one core, one worker each, and the load (wrk, one thread) on another. Both stay up
+all the time and are loaded in turn, A B A B. A pair's ratio is ours ÷ the peer's; a row shows the
+median of the pairs' ratios, the smallest and the largest one, and the bar, if the case has one. The
+other figures are medians of their side alone. Before anything is measured each side has to send
+every file rightly, byte for byte; an error in a measured run ends the bench.
+
+Both check a token for each request (ours an Ed25519 signature, once a token; nginx an MD5 by
+`secure_link`; Varnish compares a string, since it signs nothing without a module), write one JSON
+line of access log for each, and send equal fields. `busy` is the share of its core that the server
+used: where it is far below 1, the load was the limit.
+"""
+_UNITS = {
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "cpu_s_per_gb": "CPU s/GB",
+    "busy": "busy",
+}
+
+
+def write_results(docs: Path, against: str, effort: Effort, said: dict[str, Any]) -> None:
+    """The rows are among the results, in place of earlier ones of the same cases on the same
+    machine, and the page shows them."""
+    folder = docs / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{said['bench']}-{against}.json"
+    machine = said["machine"] | versions()
+    kept: dict[str, Any] = {}
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        if earlier["machine"] == machine:
+            kept = {row["case"]: row for row in earlier["rows"]}
+    day = datetime.now(UTC).date().isoformat()
+    for row in said["rows"]:
+        kept[row["case"]] = row | {
+            "notes": row["notes"] | {"pairs": effort.pairs, "seconds": effort.seconds, "day": day}
+        }
+    result = {"bench": said["bench"], "machine": machine, "rows": list(kept.values())}
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    (docs / "benchmarks.md").write_text(page(folder))
+
+
+def page(folder: Path) -> str:
+    """The page of all results in the folder; their pictures are written beside them."""
+    parts = [_INTRODUCTION]
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        title = f"bench {result['bench']} against {path.stem.partition('-')[2]}"
+        rows = [_row(row) for row in result["rows"]]
+        path.with_suffix(".svg").write_text(ratios(title, rows))
+        parts += [
+            f"## {title}\n",
+            _machine(result["machine"]) + "\n",
+            f"![ratios](benchmarks/{path.stem}.svg)\n",
+            _table(rows),
+            _details(rows),
+        ]
+    return "\n".join(parts)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    programs = ", ".join(f"{name} {machine[name]}" for name in versions() if name in machine)
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux "
+        f"{machine['kernel']} {machine['architecture']}, Python {machine['python']}; {programs}."
+    )
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [
+        "| | case | unit | ours | peer | ratio | min – max | bar | pairs |",
+        "|---|---|---|--:|--:|--:|---|---|---|",
+    ]
+    marks = {True: "✓", False: "✗", None: "–"}
+    for row in rows:
+        if row.skipped:
+            lines.append(f"| – | {row.case} | {row.unit} | {row.skipped} | | | | | |")
+            continue
+        sign = "≥" if row.better == "more" else "≤"
+        bar = "" if row.bar is None else f"{'ours ' * (row.bar_of == 'ours')}{sign} {row.bar:,}"
+        measured = f"{row.notes['pairs']} × {row.notes['seconds']} s, {row.notes['day']}"
+        lines.append(
+            f"| {marks[row.ok]} | {row.case} | {row.unit} | {row.ours:,} | {row.peer:,} "
+            f"({row.peer_name}) | {row.ratio} | {row.ratio_min} – {row.ratio_max} | {bar} "
+            f"| {measured} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _details(rows: list[Row]) -> str:
+    """Latency, CPU and load of every case that has them; both sides in one cell."""
+    lines = [
+        f"| case | {' | '.join(f'{name}: ours, peer' for name in _UNITS.values())} | beside |",
+        "|---|" + "---|" * (len(_UNITS) + 1),
+    ]
+    for row in rows:
+        if row.skipped or row.case.endswith("-cpu"):  # told with its case's first row
+            continue
+        ours, peer = row.notes.get("ours", {}), row.notes.get("peer", {})
+        cells = [f"{ours[key]}, {peer[key]}" if ours else "" for key in _UNITS]
+        usual = ("ours", "peer", "pairs", "seconds", "day")
+        beside = [f"{key} {value}" for key, value in row.notes.items() if key not in usual]
+        lines.append(f"| {row.case} | {' | '.join(cells)} | {', '.join(beside)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _row(told: dict[str, Any]) -> Row:
+    return Row(**{field.name: told[field.name] for field in fields(Row)})
