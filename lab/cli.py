@@ -69,7 +69,7 @@ def fill(
     against: AgainstOption = Peer.nginx,
     case: CaseOption = None,
     pairs: PairsOption = 5,
-    seconds: SecondsOption = 3,
+    seconds: SecondsOption = 2,
     doc: DocOption = False,
     json: JsonOption = False,
 ) -> None:

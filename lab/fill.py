@@ -32,6 +32,7 @@ _MOST_NAMES = 90_000  # of a file list, with some to spare
 _CONNECTIONS = 32
 _HERD_BYTES, _HERD_CLIENTS = 4 * 1024**2, 500
 _BUDGET_BYTES = 16 * 1024**3  # of both caches: neither is to evict meanwhile
+_WARM_BYTES_PER_S = 1600 * 1024**2
 _QUIET_S = 1.0  # fills that wrk has left behind end in their own time, not in the other's
 
 
@@ -127,6 +128,7 @@ async def _cold(name: str, stand: FillStand) -> list[Row]:
         paths = [stand.path("cold", number) for number in range(first, first + count)]
         targets = [side.target(path) for path in paths]
         given = Load(targets, _CONNECTIONS, stand.effort.seconds, once=True)
+        await asyncio.to_thread(machine.warm_memory, _WARM_BYTES_PER_S * stand.effort.seconds)
         reading = await load.reading(side, given, stand.load_core)
         await asyncio.sleep(_QUIET_S)
         return reading
