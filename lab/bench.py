@@ -66,6 +66,26 @@ class Row:
     skipped: str = ""
 
 
+def shown_bar(row: Row) -> str:
+    """The bar in words: `≥ 0.97`, `ours ≤ 100`; nothing where nothing is judged."""
+    if row.bar is None:
+        return ""
+    sign = "≥" if row.better == "more" else "≤"
+    return f"{'ours ' if row.bar_of == 'ours' else ''}{sign} {shown(row.bar)}"
+
+
+def shown(figure: float | None) -> str:
+    """The figure for people; nothing where there is none."""
+    if figure is None:
+        return ""
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:g}"
+
+
+def shown_span(row: Row) -> str:
+    """The smallest and the largest ratio."""
+    return "" if row.ratio_min is None else f"{shown(row.ratio_min)} – {shown(row.ratio_max)}"
+
+
 async def alternate(
     count: int, ours: Callable[[], Awaitable[T]], peer: Callable[[], Awaitable[T]]
 ) -> list[tuple[T, T]]:
@@ -94,6 +114,11 @@ def row_of(
         ratio_max=round(max(ratios), 3),
         pairs=tuple((_short(ours), _short(peer)) for ours, peer in pairs),
     )
+
+
+def alone(case: str, unit: str, ours: float, bar: Bar) -> Row:
+    """The row of a figure that no peer has; the bar is for ours."""
+    return Row(case, unit, ours, None, "", None, bar.value, reaches(ours, bar), bar.better, bar.of)
 
 
 def reaches(figure: float, bar: Bar) -> bool | None:

@@ -8,10 +8,12 @@ import typer
 from rich.table import Table
 
 from lab import machine
-from lab.bench import Effort, Row, document, failed
+from lab.bench import Effort, Row, document, failed, shown, shown_bar, shown_span
 from lab.report import DOCS, write_results
 from runtime.console import JsonOption, err, out, perform, print_json
 from runtime.log import configure
+
+_TABLE_COLUMNS = 110
 
 app = typer.Typer()
 bench = typer.Typer(help="Us beside our peers, on this machine.", no_args_is_help=True)
@@ -108,29 +110,33 @@ def _run(
     if json:
         print_json(said)
     else:
-        out.print(_table(rows))
+        out.print(_table(rows), width=max(out.width, _TABLE_COLUMNS), crop=False)
+        for row in rows:
+            if row.skipped:
+                out.print(f"{row.case} was left out: {row.skipped}.")
     if failed(rows):
         raise typer.Exit(1)
 
 
 def _table(rows: list[Row]) -> Table:
-    peers = " / ".join(sorted({row.peer_name for row in rows}))
-    table = Table("", "case", "unit", "ours", peers, "ratio", "min – max", "bar")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "case", "unit", "ours", "peer", "", "ratio", "min – max", "bar"):
+        right = heading in ("ours", "peer", "ratio")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     marks = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "–"}
     for row in rows:
         if row.skipped:
-            table.add_row("–", row.case, row.unit, row.skipped)
+            table.add_row("–", row.case, row.unit, "", "", "", "", "", shown_bar(row))
             continue
-        sign = "≥" if row.better == "more" else "≤"
-        what = "" if row.bar_of == "ratio" else "ours "
         table.add_row(
             marks[row.ok],
             row.case,
             row.unit,
-            f"{row.ours:,}",
-            f"{row.peer:,}",
-            f"{row.ratio}",
-            f"{row.ratio_min} – {row.ratio_max}",
-            "" if row.bar is None else f"{what}{sign} {row.bar:,}",
+            shown(row.ours),
+            shown(row.peer),
+            row.peer_name,
+            shown(row.ratio),
+            shown_span(row),
+            shown_bar(row),
         )
     return table

@@ -7,30 +7,33 @@ the peer fills from it as a proxy. The origin runs on the core of the load.
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import load, machine
-from lab.bench import Bar, Effort, Reading, Row, alternate, medians, row_of
+from lab.bench import Bar, Effort, Reading, Row, alone, alternate, medians, row_of
 from lab.client import fetch
 from lab.herd import Herd, stampede
 from lab.load import Load
 from lab.ours import APPLIANCE, Ours, appliance
+from lab.peers import require
 from lab.peers.nginx import Origin, caching_nginx, origin
 from lab.peers.varnish import varnish
 from lab.sides import Side
+from lab.site import APPLIANCES, acquainted, site, site_herd
 from lab.stand import RENDITION
 from lab.world import MadePackage, make_keys, write_package
 from runtime.errors import Problem
 
-CASES = ("cold", "herd")
+_RunCase = Callable[[str, "FillStand"], Awaitable[list[Row]]]
 _COLD_BYTES, _CONTENTS = 1024**2, 16
 _MOST_PER_S = 2_000  # cold files that a side may want in a second; their names cost no disk
 _MOST_NAMES = 90_000  # of a file list, with some to spare
 _CONNECTIONS = 32
 _HERD_BYTES, _HERD_CLIENTS = 4 * 1024**2, 500
+_SPARE = 64  # cold files for a site's appliances to get to know each other by
 _BUDGET_BYTES = 16 * 1024**3  # of both caches: neither is to evict meanwhile
 _WARM_BYTES_PER_S = 1600 * 1024**2
 _QUIET_S = 1.0  # fills that wrk has left behind end in their own time, not in the other's
@@ -40,11 +43,14 @@ _QUIET_S = 1.0  # fills that wrk has left behind end in their own time, not in t
 class FillStand:
     """An origin and two caches with nothing in them."""
 
+    folder: Path
+    settings: dict[str, str]  # of our appliances
     package: MadePackage
     origin: Origin
     ours: Ours
     peer: Side
     effort: Effort
+    server_core: int
     load_core: int
 
     def path(self, kind: str, number: int) -> str:
@@ -64,12 +70,13 @@ async def bench_fill(
         )
     if _MOST_PER_S * effort.seconds * effort.pairs > _MOST_NAMES:
         raise Problem("bad_request", "So many cold files fit into no package: ask for less.")
+    require(against)
     rows: list[Row] = []
     tell("both sides")
     async with _standing(against, effort) as stand:
         for name in cases or CASES:
             tell(name)
-            rows += await (_cold(name, stand) if name == "cold" else _herd(name, stand))
+            rows += await CASES[name](name, stand)
     return rows
 
 
@@ -100,7 +107,9 @@ async def _standing(against: str, effort: Effort) -> AsyncIterator[FillStand]:
                 appliance(folder, server_core, package, keys, settings=settings) as ours,
                 peer as other,
             ):
-                stand = FillStand(package, source, ours, other, effort, load_core)
+                stand = FillStand(
+                    folder, settings, package, source, ours, other, effort, server_core, load_core
+                )
                 for side in (ours, other):
                     await _verify(stand, side)
                 yield stand
@@ -173,6 +182,28 @@ async def _herd(name: str, stand: FillStand) -> list[Row]:
     ]
 
 
+async def _site(name: str, stand: FillStand) -> list[Row]:
+    """The herd spread over three appliances of one site, which know each other."""
+    cores = stand.server_core, stand.load_core
+    keys = make_keys(stand.folder / "site", *APPLIANCES)
+    upstream, right = [], []
+    async with site(stand.folder / "site", cores, stand.package, keys, stand.settings) as members:
+        spare = [stand.path("spare", number) for number in range(_SPARE)]
+        await acquainted(members, stand.origin, stand.package, spare)
+        for number in range(stand.effort.pairs):
+            path = stand.path("site", number)
+            data = stand.package.files[path]
+            right.append(await site_herd(members, path, data, _HERD_CLIENTS))
+            upstream.append(stand.origin.asked(f"{stand.package.base}{path}"))
+    return [
+        alone(f"{name}-upstream", "store requests", max(upstream), Bar(1, "less", "ours")),
+        alone(f"{name}-right", "right bodies", min(right), Bar(_HERD_CLIENTS, "more", "ours")),
+    ]
+
+
+CASES: dict[str, _RunCase] = {"cold": _cold, "herd": _herd, "site": _site}
+
+
 def _worst(case: str, unit: str, pairs: list[tuple[float, float]], peer: str, bar: Bar) -> Row:
     """A promise about every single herd: the worst one of ours is judged."""
     row = row_of(case, unit, pairs, peer, bar)
@@ -189,6 +220,8 @@ def _files(effort: Effort) -> dict[str, bytes]:
     files = {f"cold-{n}.m4s": contents[n % _CONTENTS] for n in range(count)}
     herd = [os.urandom(_HERD_BYTES) for _ in range(2)]
     files |= {f"herd-{n}.m4s": herd[n % 2] for n in range(2 * effort.pairs)}
+    files |= {f"site-{n}.m4s": herd[n % 2] for n in range(effort.pairs)}
+    files |= {f"spare-{n}.m4s": contents[n % _CONTENTS] for n in range(_SPARE)}
     return files | {"first-0.m4s": contents[0], "first-1.m4s": herd[0]}
 
 

@@ -4,7 +4,7 @@ in a few lines, so that nothing has to be installed for it."""
 from collections.abc import Sequence
 from html import escape
 
-from lab.bench import Row
+from lab.bench import Row, shown, shown_bar
 
 _WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 720, 190, 110, 26, 40
 _GOOD, _BAD, _TOLD, _INK, _PALE = "#2a7f4f", "#b3372f", "#5b6b7b", "#1d2530", "#c9d1d9"
@@ -39,9 +39,8 @@ def ratios(title: str, rows: Sequence[Row]) -> str:
         ]
         if row.bar is not None:
             parts.append(_line(x(row.bar), y - 10, x(row.bar), y + 10, _INK, 2.5))
-        sign = "≥" if row.better == "more" else "≤"
-        told = f"{row.ratio}" + ("" if row.bar is None else f" ({sign} {row.bar})")
-        parts.append(f'<text x="{_WIDTH - 10}" y="{y + 4}" text-anchor="end">{told}</text>')
+        told = shown(row.ratio) + (f" ({shown_bar(row)})" if row.bar is not None else "")
+        parts.append(f'<text x="{_WIDTH - 10}" y="{y + 4}" text-anchor="end">{escape(told)}</text>')
     parts.append(_line(_LEFT, _TOP - 8, _LEFT, height - 22, _PALE, 1))
     return "\n".join([*parts, "</svg>", ""])
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.bench import Effort, Row
+from lab.bench import Effort, Row, shown, shown_bar, shown_span
 from lab.peers import versions
 from lab.plot import ratios
 
@@ -94,13 +94,11 @@ def _table(rows: list[Row]) -> str:
         if row.skipped:
             lines.append(f"| – | {row.case} | {row.unit} | {row.skipped} | | | | | |")
             continue
-        sign = "≥" if row.better == "more" else "≤"
-        bar = "" if row.bar is None else f"{'ours ' * (row.bar_of == 'ours')}{sign} {row.bar:,}"
         measured = f"{row.notes['pairs']} × {row.notes['seconds']} s, {row.notes['day']}"
+        peer = f"{shown(row.peer)} ({row.peer_name})" if row.peer is not None else ""
         lines.append(
-            f"| {marks[row.ok]} | {row.case} | {row.unit} | {row.ours:,} | {row.peer:,} "
-            f"({row.peer_name}) | {row.ratio} | {row.ratio_min} – {row.ratio_max} | {bar} "
-            f"| {measured} |"
+            f"| {marks[row.ok]} | {row.case} | {row.unit} | {shown(row.ours)} | {peer} "
+            f"| {shown(row.ratio)} | {shown_span(row)} | {shown_bar(row)} | {measured} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,7 @@ from lab.bench import Bar, Effort, Reading, Row, medians, row_of, skipped
 from lab.cold_pages import cold_pages
 from lab.idle import idle
 from lab.load import Load
+from lab.peers import require
 from lab.sides import Side
 from lab.stand import Stand, standing
 from lab.tokens import forged, never_seen, remembered
@@ -61,7 +62,7 @@ class WrkCase:
         if self.tls:
             without = [side.name for side in (stand.ours, stand.peer) if not side.tls_base]
             if without:
-                why = f"{' and '.join(without)} has no TLS here"
+                why = f"no TLS here: {', '.join(without)}"
                 return [
                     skipped(name + f.suffix, f.unit, stand.peer.name, f.bar, why)
                     for f in self.figures
@@ -147,6 +148,7 @@ async def bench_serve(
         raise Problem(
             "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
         )
+    require(against)
     rows: list[Row] = []
     tell("both sides")
     async with standing(against, effort) as stand:

@@ -33,7 +33,7 @@ async def remembered(name: str, stand: Stand) -> list[Row]:
         lambda: stand.read(stand.ours, many),
         lambda: stand.read(stand.ours, one),
     )
-    return [_rates(name, readings, "nearcast, one token", Bar(0.5))]
+    return [_rates(name, readings, "one token", Bar(0.5))]
 
 
 async def never_seen(name: str, stand: Stand) -> list[Row]:
@@ -80,7 +80,7 @@ async def forged(name: str, stand: Stand) -> list[Row]:
     readings = await alternate(
         stand.effort.pairs, under_fire, lambda: stand.read(stand.ours, given)
     )
-    row = _rates(name, readings, "nearcast, no forgeries", Bar(0.8))
+    row = _rates(name, readings, "no forgeries", Bar(0.8))
     told = {
         "forged_wanted_per_s": _FORGED_PER_S,
         "forged_offered_per_s": round(median(each.offered_per_s for each in sent)),

@@ -14,6 +14,14 @@ _PROGRAMS = (
 )
 
 
+def require(against: str) -> None:
+    """Everything is here that a bench against this peer runs. Raises Problem `missing_program`,
+    with the command that brings it, before anything has been started."""
+    for name, package, _ in _PROGRAMS:
+        if name != "varnishd" or against == "varnish":
+            installed(name, package)
+
+
 def versions() -> dict[str, str]:
     """Versions of the programs that are here, by name."""
     found = {}

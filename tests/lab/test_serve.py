@@ -10,8 +10,10 @@ import pytest
 
 from lab.bench import Effort
 from lab.forgery import forged_targets, offer
+from lab.serve import bench_serve
 from lab.stand import RENDITION, standing, verify
 from runtime.errors import Problem
+from runtime.programs import installed
 from tests.lab.programs import need_programs
 
 CONTRACT = {"case", "unit", "ours", "peer", "peer_name", "ratio", "bar", "ok"}
@@ -46,7 +48,7 @@ def test_a_short_run_has_figures_of_both_sides() -> None:
 
 
 @pytest.mark.story
-def test_a_herd_costs_the_store_one_request() -> None:
+def test_a_herd_costs_the_store_one_request_and_all_get_it_right() -> None:
     need_programs("nginx", "wrk", "taskset")
     rows = _bench("fill", "--case=herd", "--pairs=1", "--seconds=1")
     assert isinstance(rows["herd-upstream"], dict) and isinstance(rows["herd-right"], dict)
@@ -82,9 +84,19 @@ def test_an_unknown_case_is_a_sentence() -> None:
     assert done.returncode == 1 and "There is no case '65k'; there are 1k, 64k" in done.stderr
 
 
-def test_a_missing_program_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runtime.programs import installed
-
+def test_a_missing_program_comes_with_its_remedy() -> None:
     with pytest.raises(Problem, match="sudo apt-get install peerless") as caught:
         installed("no-such-peer", "peerless")
     assert caught.value.code == "missing_program"
+
+
+async def test_what_is_missing_is_said_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(name: str, package: str) -> str:
+        raise Problem("missing_program", f"{name}: {package}")
+
+    monkeypatch.setattr("lab.peers.installed", none)
+    monkeypatch.setattr("lab.serve.standing", None)  # would be called, and break
+    with pytest.raises(Problem, match="nginx: nginx-light"):
+        await bench_serve("nginx", [], Effort(), lambda case: None)
