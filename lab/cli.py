@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from lab import machine
@@ -110,7 +111,7 @@ def _run(
     if json:
         print_json(said)
     else:
-        out.print(_table(rows), width=max(out.width, _TABLE_COLUMNS), crop=False)
+        Console(highlight=False, width=max(out.width, _TABLE_COLUMNS)).print(_table(rows))
         for row in rows:
             if row.skipped:
                 out.print(f"{row.case} was left out: {row.skipped}.")

@@ -14,6 +14,9 @@ from media.ids import new_id
 from runtime.programs import installed
 
 _HERE = Path(__file__).parent
+# A thread for each client that a bench has at once: made one by one, a herd would wait for them
+# (measured with 500 clients: first bytes after 1.7 s, and 0.7 s with the threads at hand).
+_THREADS = 600
 # As an appliance's log has it.
 _RECORD = (
     '{"ts":"%{%Y-%m-%dT%H:%M:%S}t","method":"%m","path":"%U","status":%s,"bytes":%b,'
@@ -72,7 +75,7 @@ async def varnish(
         argv = [
             program, "-j", "none", "-F", "-n", str(folder / "work"), "-a", f"127.0.0.1:{port}",
             "-f", str(configuration), "-s", f"malloc,{storage_bytes}", "-T", "none",
-            "-p", "thread_pools=1", "-p", "timeout_idle=600",
+            "-p", "thread_pools=1", "-p", f"thread_pool_min={_THREADS}", "-p", "timeout_idle=600",
         ]  # fmt: skip
         server = await stack.enter_async_context(
             serving("varnishd", pinned(core, argv), port, folder / "output.log")
