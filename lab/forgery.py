@@ -4,9 +4,9 @@ with a signature of its own that is none."""
 import asyncio
 import base64
 import os
-from collections.abc import Iterator
+import socket
+import time
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import urlsplit
 
 from lab.ours import Ours
@@ -19,97 +19,116 @@ _CATCH_UP_S = 0.1  # of what could not be sent in time, so much is sent later
 # less, and the figures say so.
 _OWED = 400
 _REFUSED = b"HTTP/1.1 403"
-
-
-@dataclass(frozen=True)
-class Offered:
-    """How much came to be sent and refused, a second."""
-
-    offered_per_s: float
-    refused_per_s: float
+_RECV_BYTES = 1024 * 1024
+_CONNECT_S = 2.0
 
 
 @dataclass
 class Tally:
-    """What a sender did in all."""
+    """What a sender did in so many seconds, and the share of a core that it took."""
 
     offered: int = 0
     refused: int = 0
-
-    def over(self, seconds: float) -> Offered:
-        """The same per second."""
-        return Offered(self.offered / seconds, self.refused / seconds)
+    seconds: float = 0.0
+    busy: float = 0.0
 
 
-def forged_targets(ours: Ours, path: str) -> Iterator[bytes]:
-    """Targets with forged tokens, for ever."""
+def forged_requests(ours: Ours, path: str, count: int) -> list[bytes]:
+    """So many requests, made beforehand: while they are sent, the core belongs to the load."""
     token = ours.new_token()
     raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[:-_SIGNATURE_BYTES]
     start, end = ours.under("\0", path).encode().split(b"\0")
-    while True:
+    requests = []
+    for _ in range(count):
         forged = base64.urlsafe_b64encode(raw + os.urandom(_SIGNATURE_BYTES)).rstrip(b"=")
-        yield start + forged + end
+        requests.append(b"GET %b%b%b HTTP/1.1\r\nHost: bench\r\n\r\n" % (start, forged, end))
+    return requests
 
 
-async def offer(base: str, targets: Iterator[bytes], per_s: int, ending: asyncio.Event) -> Tally:
-    """Sends so many requests a second, in small batches over a few connections, until `ending`. A
-    connection that the server closes is opened again."""
+async def offer(base: str, requests: list[bytes], per_s: int, ending: asyncio.Event) -> Tally:
+    """Sends so many requests a second, in small batches over a few connections, until `ending` or
+    until there are no more. A connection that the server closes is opened again.
+
+    Sockets are looked at once a step: woken for each answer, the sender would take a fifth of the
+    load's core.
+    """
     loop, tally = asyncio.get_running_loop(), Tally()
-    parts = urlsplit(base)
-    assert parts.hostname is not None and parts.port is not None
-    links = [_Link(tally) for _ in range(_CONNECTIONS)]
-    then, credit = loop.time(), 0.0
+    left = requests[::-1]  # taken from the end
+    links = [_Link(base) for _ in range(_CONNECTIONS)]
+    used_s, began = time.process_time(), loop.time()
+    then, credit = began, 0.0
     try:
-        while not ending.is_set():
+        while left and not ending.is_set():
             now = loop.time()
             credit = min(credit + (now - then) * per_s, per_s * _CATCH_UP_S)
             then = now
             for link in links:
-                if link.transport is None:
-                    await loop.create_connection(partial(_same, link), parts.hostname, parts.port)
-                credit -= link.send(targets, int(min(credit, per_s * _STEP_S / _CONNECTIONS * 2)))
+                tally.refused += link.read()
+                offered = link.send(left, int(min(credit, per_s * _STEP_S / _CONNECTIONS * 2)))
+                credit -= offered
+                tally.offered += offered
             await asyncio.sleep(_STEP_S)
     finally:
         for link in links:
-            if link.transport is not None:
-                link.transport.abort()
+            link.close()
+    tally.seconds = loop.time() - began
+    tally.busy = (time.process_time() - used_s) / tally.seconds
     return tally
 
 
-def _same(link: "_Link") -> "_Link":
-    return link
+class _Link:
+    """One connection of the sender: never waits."""
 
+    def __init__(self, base: str) -> None:
+        where = urlsplit(base)
+        assert where.hostname is not None and where.port is not None
+        self._where = (where.hostname, where.port)
+        self._socket: socket.socket | None = None
+        self._owed = 0
+        self._unsent = self._rest = b""
 
-class _Link(asyncio.Protocol):
-    """One connection: counts what it sent and what was refused."""
-
-    def __init__(self, tally: Tally) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.owed = 0
-        self._tally = tally
-        self._rest = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.owed, self._rest = transport, 0, b""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
-
-    def data_received(self, data: bytes) -> None:
-        data = self._rest + data
+    def read(self) -> int:
+        """How many refusals have come since the last time."""
+        if self._socket is None:
+            return 0
+        try:
+            came = self._socket.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            came = b""
+        if not came:
+            self.close()
+            return 0
+        data = self._rest + came
         refused = data.count(_REFUSED)
         self._rest = data[1 - len(_REFUSED) :]  # a status line may come in two parts
-        self._tally.refused += refused
-        self.owed = max(0, self.owed - refused)
+        self._owed = max(0, self._owed - refused)
+        return refused
 
-    def send(self, targets: Iterator[bytes], count: int) -> int:
-        """Sends up to `count` requests, and returns how many."""
-        count = min(count, _OWED - self.owed)
-        if self.transport is None or count <= 0:
+    def send(self, left: list[bytes], count: int) -> int:
+        """Sends up to `count` of the requests left, and returns how many."""
+        count = min(count, _OWED - self._owed, len(left))
+        if count <= 0:
             return 0
-        lines = (b"GET %b HTTP/1.1\r\nHost: bench\r\n\r\n" % next(targets) for _ in range(count))
-        self.transport.write(b"".join(lines))
-        self.owed += count
-        self._tally.offered += count
+        try:
+            if self._socket is None:
+                self._socket = socket.create_connection(self._where, _CONNECT_S)
+                self._socket.setblocking(False)
+            batch = self._unsent + b"".join(left[-count:])
+            self._unsent = batch[self._socket.send(batch) :]
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            return 0
+        del left[-count:]
+        self._owed += count
         return count
+
+    def close(self) -> None:
+        """The connection is gone, and what it owed is forgotten."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._owed, self._unsent, self._rest = 0, b"", b""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lab.bench import Effort
-from lab.forgery import forged_targets, offer
+from lab.forgery import forged_requests, offer
 from lab.serve import bench_serve
 from lab.stand import RENDITION, standing, verify
 from runtime.errors import Problem
@@ -68,8 +68,9 @@ async def test_wrong_bytes_are_not_measured_and_forged_tokens_are_refused() -> N
 
         ending = asyncio.Event()
         asyncio.get_running_loop().call_later(1.0, ending.set)
-        targets = forged_targets(stand.ours, stand.paths("1k")[0])
-        tally = await offer(stand.ours.base, targets, 1_000, ending)
+        requests = forged_requests(stand.ours, stand.paths("1k")[0], 2_000)
+        assert len(set(requests)) == 2_000
+        tally = await offer(stand.ours.base, requests, 1_000, ending)
         assert 500 <= tally.offered <= 1_100
         assert tally.refused >= 0.9 * tally.offered
 
