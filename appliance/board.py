@@ -15,7 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 
 MAX_WORKERS = 64
-_EPOCH = 0  # index of the word
+EPOCH = 0  # index of the word
 _HEADER_WORDS = 8
 _ROW_WORDS = 16
 _WORDS = _HEADER_WORDS + MAX_WORKERS * _ROW_WORDS
@@ -53,12 +53,12 @@ class Board:
     @property
     def epoch(self) -> int:
         """Moves when workers have something to let go of."""
-        return self.words[_EPOCH]
+        return self.words[EPOCH]
 
     def advance(self) -> int:
         """The keeper has changed something. Returns the new epoch."""
-        self.words[_EPOCH] += 1
-        return self.words[_EPOCH]
+        self.words[EPOCH] += 1
+        return self.words[EPOCH]
 
     def row(self, slot: int) -> memoryview:
         """The words of a worker, indexed by `Word`."""

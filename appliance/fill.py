@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from appliance.cache import Cache, Landing
-from appliance.gate import FileWant, releasable
+from appliance.gate import releasable
 from appliance.sources import Missing, Source, SourceFailed, WrongLength
+from appliance.want import FileWant
 from runtime.errors import Problem
 from runtime.flow import Breaker
 from runtime.log import logger

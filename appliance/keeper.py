@@ -19,7 +19,6 @@ from appliance.admin import make_admin_app
 from appliance.board import MAX_WORKERS, Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
-from appliance.gate import FileWant
 from appliance.health import Health, Vitals, judge
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES, WorkerDesk
@@ -27,6 +26,7 @@ from appliance.plan import PlanFollower
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
+from appliance.want import FileWant
 from media.fleet import Counters, Notices, Plan, Report
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity

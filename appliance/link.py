@@ -11,33 +11,19 @@ Only misses and batches of touches travel here; hits never do.
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from appliance.fill import Fill, Fills
-from appliance.gate import FileWant, releasable
+from appliance.gate import releasable
+from appliance.open_file import OpenFile
+from appliance.want import FileWant
 from runtime.log import logger
 
 MAX_LINE_BYTES = 256 * 1024
 _RECONNECT_S = 0.1
 _BEHIND_BYTES = 1024 * 1024
-
-
-class OpenFile:
-    """A descriptor that closes when nobody refers to it any more."""
-
-    __slots__ = ("descriptor", "size")
-
-    def __init__(self, path: Path | str) -> None:
-        """Raises OSError."""
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self.descriptor).st_size
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
 
 
 class Arrival:

@@ -106,7 +106,11 @@ def _tests(promise: str, *arguments: str) -> Row:
     assert suite is not None
     total, failed, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
     failed += int(suite.get("errors", 0))
-    figures = [f"{p.get('name')} {p.get('value')}" for p in suite.iter("property") if p.get("name")]
+    figures = [
+        f"{noted.get('name')} {noted.get('value')}"
+        for noted in suite.iter("property")
+        if not str(noted.get("name")).startswith("hypothesis-")
+    ]
     seen = ", ".join([f"{total - failed - skipped} of {total} passed in {took:.0f} s", *figures])
     kept = None if total == skipped else failed == 0 and total > 0
     return Row(promise, seen, kept, f"pytest {' '.join(arguments)}")

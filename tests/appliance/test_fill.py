@@ -13,8 +13,8 @@ import pytest
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fill, Fills
-from appliance.gate import FileWant
 from appliance.sources import Missing, SourceFailed
+from appliance.want import FileWant
 from media.inventory import sha256_of
 from runtime.errors import Problem
 

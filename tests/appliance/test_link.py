@@ -6,8 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from appliance.gate import FileWant
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
+from appliance.want import FileWant
 from tests.appliance.inside import inside
 
 
