@@ -4,21 +4,25 @@ with a signature of its own that is none."""
 import asyncio
 import base64
 import os
+import re
 import socket
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from lab.ours import Ours
+from runtime.errors import Problem
 
 _SIGNATURE_BYTES = 64  # Ed25519; the last element of a COSE_Sign1 (RFC 9052 4.2)
-_CONNECTIONS = 8
+# Each with an address of its own: who forges in earnest has many.
+_CONNECTIONS = 40
 _STEP_S = 0.01
 _CATCH_UP_S = 0.1  # of what could not be sent in time, so much is sent later
 # What one connection may owe before it is offered no more: a server that refuses slowly is offered
 # less, and the figures say so.
-_OWED = 400
-_REFUSED = b"HTTP/1.1 403"
+_OWED = 100
+_STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d)")
+_STATUS_BYTES = 12
 _RECV_BYTES = 1024 * 1024
 _CONNECT_S = 2.0
 
@@ -54,9 +58,10 @@ async def offer(base: str, requests: list[bytes], per_s: int, ending: asyncio.Ev
     """
     loop, tally = asyncio.get_running_loop(), Tally()
     left = requests[::-1]  # taken from the end
-    links = [_Link(base) for _ in range(_CONNECTIONS)]
+    links = [_Link(base, f"127.0.8.{number + 1}") for number in range(_CONNECTIONS)]
     used_s, began = time.process_time(), loop.time()
     then, credit = began, 0.0
+    share = max(1, int(2 * per_s * _STEP_S / _CONNECTIONS))  # of a connection, in one step
     try:
         while left and not ending.is_set():
             now = loop.time()
@@ -64,7 +69,7 @@ async def offer(base: str, requests: list[bytes], per_s: int, ending: asyncio.Ev
             then = now
             for link in links:
                 tally.refused += link.read()
-                offered = link.send(left, int(min(credit, per_s * _STEP_S / _CONNECTIONS * 2)))
+                offered = link.send(left, min(int(credit), share))
                 credit -= offered
                 tally.offered += offered
             await asyncio.sleep(_STEP_S)
@@ -79,16 +84,17 @@ async def offer(base: str, requests: list[bytes], per_s: int, ending: asyncio.Ev
 class _Link:
     """One connection of the sender: never waits."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, local: str) -> None:
         where = urlsplit(base)
         assert where.hostname is not None and where.port is not None
         self._where = (where.hostname, where.port)
+        self._local = local
         self._socket: socket.socket | None = None
         self._owed = 0
         self._unsent = self._rest = b""
 
     def read(self) -> int:
-        """How many refusals have come since the last time."""
+        """How many refusals have come since the last time. Raises Problem for anything else."""
         if self._socket is None:
             return 0
         try:
@@ -101,10 +107,12 @@ class _Link:
             self.close()
             return 0
         data = self._rest + came
-        refused = data.count(_REFUSED)
-        self._rest = data[1 - len(_REFUSED) :]  # a status line may come in two parts
-        self._owed = max(0, self._owed - refused)
-        return refused
+        answers = _STATUS.findall(data)
+        if b"200" in answers:
+            raise Problem("internal", "A forged token opened a file.")
+        self._rest = data[1 - _STATUS_BYTES :]  # a status may come in two parts
+        self._owed = max(0, self._owed - len(answers))
+        return len(answers)
 
     def send(self, left: list[bytes], count: int) -> int:
         """Sends up to `count` of the requests left, and returns how many."""
@@ -113,7 +121,7 @@ class _Link:
             return 0
         try:
             if self._socket is None:
-                self._socket = socket.create_connection(self._where, _CONNECT_S)
+                self._socket = socket.create_connection(self._where, _CONNECT_S, (self._local, 0))
                 self._socket.setblocking(False)
             batch = self._unsent + b"".join(left[-count:])
             self._unsent = batch[self._socket.send(batch) :]

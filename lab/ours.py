@@ -91,14 +91,6 @@ async def appliance(
         daemon = Daemon(name, pinned(core, argv), log=log)
         try:
             await daemon.start()
-        except Problem as problem:
-            if certificate is None or "appliance.tls_listen" not in problem.detail:
-                raise
-            # An appliance that has no TLS yet: its cases are skipped, the others run.
-            async with appliance(data, core, package, keys, name=name, settings=settings) as plain:
-                yield plain
-            return
-        try:
             yield Ours(daemon, package, keys["control"])
         finally:
             await daemon.stop()

@@ -55,7 +55,7 @@ async def forged(name: str, stand: Stand) -> list[Row]:
     """Hits while 10,000 forged tokens a second are offered, beside hits alone: ours against ours.
 
     wrk waits for answers, so the forged ones come from a paced sender of ours, on the core of the
-    load; what it takes of that core (`sender_busy`) counts against us.
+    load, and from many addresses; what it takes of that core (`sender_busy`) counts against us.
     """
     given = Load(
         [stand.ours.target(path) for path in stand.paths("64k")],
