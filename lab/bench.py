@@ -96,22 +96,24 @@ async def alternate(
 def row_of(
     case: str, unit: str, pairs: Sequence[tuple[float, float]], peer_name: str, bar: Bar
 ) -> Row:
-    """The row of a figure that was read in pairs; the medians are those of each side alone."""
-    ratios = [ours / peer if peer else 0.0 for ours, peer in pairs]
-    ratio, ours = median(ratios), median(ours for ours, _ in pairs)
+    """The row of a figure that was read in pairs; the medians are those of each side alone. Where
+    the peer has nothing to divide by there is no ratio, and no bar for one is reached."""
+    ratios = [ours / peer for ours, peer in pairs] if all(peer for _, peer in pairs) else []
+    ratio, ours = median(ratios) if ratios else None, median(ours for ours, _ in pairs)
+    judged = ratio if bar.of == "ratio" else ours
     return Row(
         case=case,
         unit=unit,
         ours=_short(ours),
         peer=_short(median(peer for _, peer in pairs)),
         peer_name=peer_name,
-        ratio=round(ratio, 3),
+        ratio=None if ratio is None else round(ratio, 3),
         bar=bar.value,
-        ok=reaches(ratio if bar.of == "ratio" else ours, bar),
+        ok=reaches(judged, bar),
         better=bar.better,
         bar_of=bar.of,
-        ratio_min=round(min(ratios), 3),
-        ratio_max=round(max(ratios), 3),
+        ratio_min=round(min(ratios), 3) if ratios else None,
+        ratio_max=round(max(ratios), 3) if ratios else None,
         pairs=tuple((_short(ours), _short(peer)) for ours, peer in pairs),
     )
 
@@ -121,10 +123,12 @@ def alone(case: str, unit: str, ours: float, bar: Bar) -> Row:
     return Row(case, unit, ours, None, "", None, bar.value, reaches(ours, bar), bar.better, bar.of)
 
 
-def reaches(figure: float, bar: Bar) -> bool | None:
-    """Whether the figure is at the bar or on its better side; None without a bar."""
+def reaches(figure: float | None, bar: Bar) -> bool | None:
+    """Whether there is a figure, at the bar or on its better side; None without a bar."""
     if bar.value is None:
         return None
+    if figure is None:
+        return False
     return figure >= bar.value if bar.better == "more" else figure <= bar.value
 
 

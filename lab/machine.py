@@ -10,8 +10,6 @@ from typing import Any
 
 from runtime.programs import installed
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
 
 def describe() -> dict[str, Any]:
     """What figures depend on; no name of the host and no path of it."""
@@ -57,8 +55,19 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Seconds of user and system time that the processes have used; ended ones count nothing."""
-    return sum(_ticks(pid) for pid in pids) / _TICKS_PER_S
+    """Seconds of CPU that all threads of the processes have used; ended ones count nothing.
+
+    By the scheduler's own count in ns (schedstat): /proc/PID/stat counts hundredths of a second,
+    too coarse for a server that uses a tenth of its core for a second.
+    """
+    used_ns = 0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            try:
+                used_ns += int(thread.read_text().split()[0])
+            except (OSError, IndexError):  # it has ended
+                continue
+    return used_ns / 1e9
 
 
 def resident_bytes(pid: int) -> int:
@@ -77,14 +86,6 @@ def warm_memory(size: int) -> None:
     with mmap.mmap(-1, min(size, free // 4)) as memory:
         for start in range(0, len(memory), mmap.PAGESIZE):
             memory[start] = 1
-
-
-def _ticks(pid: int) -> int:
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(after_name[11]) + int(after_name[12])
 
 
 def _cpu_model() -> str:

@@ -48,8 +48,10 @@ def test_a_bar_for_our_own_figure_is_not_held_against_the_ratio() -> None:
     assert (row.ratio, row.ok) == (9.0, True)
 
 
-def test_a_peer_without_a_figure_makes_no_ratio_that_passes() -> None:
-    assert row_of("64k", "requests/s", [(100, 0)], "nginx", Bar(1.0)).ok is False
+@pytest.mark.parametrize("bar", [Bar(1.0), Bar(1.0, "less")])
+def test_a_peer_without_a_figure_makes_no_ratio_that_passes(bar: Bar) -> None:
+    row = row_of("64k-cpu", "CPU s/GB", [(0.1, 0.1), (0.1, 0)], "nginx", bar)
+    assert (row.ratio, row.ok) == (None, False)
 
 
 def test_the_document_is_the_contract() -> None:
