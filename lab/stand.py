@@ -2,12 +2,11 @@
 and the proof, before anything is measured, that both send the right bytes."""
 
 import asyncio
-import random
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import load, machine
@@ -20,10 +19,8 @@ from lab.peers.nginx import nginx
 from lab.peers.varnish import varnish
 from lab.sides import Side
 from lab.world import MadePackage, make_keys, make_package
-from media.keys import Identity
 from runtime.errors import Problem
 
-PEERS = ("nginx", "varnish")
 RENDITION = "v-avc-720"
 
 # Name, bytes and number of the files. Several of each, so that no single file is all there is.
@@ -40,20 +37,12 @@ class Stand:
     """Both sides, up and warm."""
 
     folder: Path
-    store: Path
     package: MadePackage
-    keys: dict[str, Identity]
     effort: Effort
     server_core: int
     load_core: int
     ours: Ours
     peer: Side
-    dice: random.Random = field(default_factory=lambda: random.Random(3))
-
-    @property
-    def cache(self) -> Path:
-        """Where the appliance has the package's files."""
-        return self.folder / "appliances" / APPLIANCE / "cache" / self.package.package_id
 
     def paths(self, kind: str) -> list[str]:
         """The files of a kind: a size, or `abr`."""
@@ -102,9 +91,7 @@ async def standing(against: str, effort: Effort) -> AsyncIterator[Stand]:
                 else varnish(peer_folder, server_core, package, store)
             )  # fmt: skip
             async with peer as other:
-                stand = Stand(
-                    folder, store, package, keys, effort, server_core, load_core, ours, other
-                )
+                stand = Stand(folder, package, effort, server_core, load_core, ours, other)
                 for side in (ours, other):
                     await verify(side, package)
                 await held(ours, package)
