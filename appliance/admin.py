@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from media.fleet import DrainRequest, Report
-from media.ids import PackageId
+from media.fleet import DrainRequest, PurgeTarget, Report
 from media.keys import Keyring
 from media.token import TokenRefused, verify_machine_token
 from runtime.api import Authenticate, Call, Caller, Route, make_app, openapi
@@ -29,17 +28,16 @@ class State(BaseModel):
     plan_missing_files: int
 
 
-class PurgeOrder(BaseModel):
-    """`POST /v1/purge`"""
-
-    model_config = ConfigDict(extra="forbid")
-    package_id: PackageId
-
-
 class Ok(BaseModel):
     """Done."""
 
     ok: bool = True
+
+
+class Unlinked(Ok):
+    """Purged."""
+
+    files: int
 
 
 def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
@@ -71,11 +69,12 @@ def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
             "POST",
             "/v1/purge",
             admin.purge,
-            "Unlinks a package; answers when no worker serves it any more",
-            body=PurgeOrder,
-            answer=Ok,
+            "Unlinks a title, a package or what a pattern matches; answers when no worker has any "
+            "of it at hand",
+            body=PurgeTarget,
+            answer=Unlinked,
             roles=_FLEET,
-            errors=("unavailable",),
+            errors=("unavailable", "disk_full"),
         ),
     ]
     described = openapi(routes, "Nearcast appliance", "1")
@@ -119,12 +118,14 @@ class _Admin:
         self._keeper.drain(call.body(DrainRequest).draining)
         return Ok()
 
-    async def purge(self, call: Call) -> Ok:
+    async def purge(self, call: Call) -> Unlinked:
         try:
-            await self._keeper.purge(call.body(PurgeOrder).package_id)
+            files = await self._keeper.purger.purge(call.body(PurgeTarget))
         except TimeoutError:
-            raise Problem("unavailable", "A worker has not let go of the package yet.") from None
-        return Ok()
+            raise Problem("unavailable", "A worker has not let go of the files yet.") from None
+        except OSError as error:
+            raise Problem("disk_full", f"The disk takes no changes: {error.strerror}.") from None
+        return Unlinked(files=files)
 
 
 def _authenticator(appliance_id: str, trust: Path) -> Authenticate:

@@ -42,10 +42,11 @@ class Listed:
         self.whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (self.size, self.fields)
 
 
-def freshness(expires_s: int, now_s: float) -> bytes:
-    """The package never changes, and the token ends with it: so the answer may be kept as long as
-    the token lives."""
-    return b"Cache-Control: private, max-age=%d, immutable\r\n" % max(0, expires_s - int(now_s))
+def varying(lines: bytes, expires_s: int, now_s: float) -> bytes:
+    """`lines`, and how long the answer may be kept. The package never changes, and the token ends
+    with it: so for the rest of the token's life."""
+    life_s = max(0, expires_s - int(now_s))
+    return b"%bCache-Control: private, max-age=%d, immutable\r\n" % (lines, life_s)
 
 
 @functools.lru_cache(maxsize=256)

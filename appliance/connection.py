@@ -23,8 +23,8 @@ class Connection:
     """A client, from accept to close. The worker's sweep stops it when `deadline` has passed."""
 
     __slots__ = (
-        "__weakref__", "_closed", "_exchange", "_half_closed", "_lingering", "_reader", "_reading",
-        "_shaking", "address", "deadline", "wire", "worker",
+        "__weakref__", "_closed", "_exchange", "_half_closed", "_in_head", "_lingering",
+        "_reader", "_reading", "_shaking", "address", "deadline", "wire", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker", wire: Wire, address: str) -> None:
@@ -36,6 +36,7 @@ class Connection:
         self._exchange: Exchange | None = None
         self._closed = False
         self._reading = False
+        self._in_head = False  # a request has begun, and is not whole
         self._half_closed = False  # the client sends no more, and still reads
         self._lingering = False  # we send no more, and still read
         self._shaking = False  # the handshake waits to write
@@ -74,10 +75,8 @@ class Connection:
             self._reader.feed(data)
             self._read_no_more()
             return
-        if not self._reader.in_request:  # a head begins: it has this long, and not longer
-            self.deadline = self.worker.request_until
         self._next(data)
-        if wire.pending() and self._reading:
+        if wire.secure and wire.pending() and self._reading:
             self.worker.loop.call_soon(self._on_pending)
 
     def _on_pending(self) -> None:
@@ -109,11 +108,15 @@ class Connection:
             self._exchange.refuse("bad_request", status=refused.status)
             return
         if request is not None:
+            self._in_head = False
             self._exchange = exchange = Exchange(self, request)
             exchange.decide(request)
         elif self._half_closed:
             self.close()
         else:
+            if not self._in_head and self._reader.in_request:  # it has this long, and not longer
+                self._in_head = True
+                self.deadline = self.worker.request_until
             self._read_on()
 
     def answered(self, request: Request | None) -> None:
@@ -124,7 +127,6 @@ class Connection:
         elif not request.keep_alive:
             self.close()
         elif self._reader.in_request:
-            self.deadline = self.worker.request_until
             self.worker.loop.call_soon(self._next)
         elif self._half_closed:
             self.close()

@@ -101,13 +101,15 @@ class Fills:
     def purge(self, packages: Collection[str]) -> None:
         """From now on, until the next purge, no file of these packages is brought."""
         self._purged = frozenset(packages)
-        self.give_up(self._purged, Problem("purged"))
+        self.give_up(lambda want: want.package_id in self._purged, Problem("purged"))
 
-    def give_up(self, packages: Collection[str], problem: Problem) -> None:
-        """Nothing that is now on its way of these packages will be held."""
-        for fill in self._flights.values():
-            if fill.want.package_id in packages:
-                fill.given_up = problem
+    def give_up(self, chosen: Callable[[FileWant], bool], problem: Problem) -> list[Fill]:
+        """Nothing that is now on its way, and chosen, will be held. Returns those flights, which
+        end soon."""
+        flights = [fill for fill in self._flights.values() if chosen(fill.want)]
+        for fill in flights:
+            fill.given_up = problem
+        return flights
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""

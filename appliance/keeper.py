@@ -8,7 +8,6 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from appliance.health import Health, Vitals, judge
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES, WorkerDesk
 from appliance.plan import PlanFollower
+from appliance.purge import Purger
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
@@ -33,12 +33,10 @@ from media.keys import Identity
 from media.objects import ObjectStore
 from media.token import sign_machine_token
 from runtime.durable import write_durably
-from runtime.errors import Problem
 from runtime.log import logger
 from runtime.service import Service, serve_http
 
 _MAX_PEERS_ASKED = 3
-_ACK_S = 10.0
 
 
 class Keeper:
@@ -73,6 +71,7 @@ class Keeper:
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
         self.fills.wanted = self.plan.wants
+        self.purger = Purger(self.cache, self.fills, self.board, home / "purged.json")
         self._session: aiohttp.ClientSession | None = None
         self._totals_before = {word: self.board.total(word) for word in Word}  # of earlier boots
         self._sent_before = (time.monotonic(), self.board.total(Word.BYTES_OUT))
@@ -100,6 +99,7 @@ class Keeper:
             try:
                 self._follow_steering(service, session)
                 service.spawn("trust", self._watch_trust())
+                service.spawn("purges", self.purger.run())
                 service.ready(admin=admin_url)
                 await service.stopping.wait()
                 await service.end_tasks()
@@ -147,6 +147,8 @@ class Keeper:
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
             notices_version=self.notices.version,
+            purged_serial=self.purger.serial,
+            purged=tuple(self.purger.latest),
             counters=self.counters(),
         )
 
@@ -188,12 +190,6 @@ class Keeper:
 
     # What it does.
 
-    async def purge(self, package_id: str) -> None:
-        """No file of the package is held, and no worker has one at hand any more: what is asked for
-        from now on is brought anew. Raises TimeoutError."""
-        self.fills.give_up({package_id}, Problem("unavailable", retry_after_s=1))
-        await self.board.acknowledged(self._unlink({package_id}), _ACK_S)
-
     def drain(self, draining: bool) -> None:
         """Takes no new sessions, or takes them again; until steering's next notices."""
         notices = self.notices.model_copy(update={"draining": draining})
@@ -201,20 +197,11 @@ class Keeper:
         self.obey_notices(notices)
 
     def obey_notices(self, notices: Notices) -> None:
-        """The notices hold for workers and keeper."""
+        """The notices hold for workers and keeper; what they purge is unlinked behind."""
         self.notices = notices
-        self.board.advance()  # workers go by them from now on; unlinking may take a while
-        purged = frozenset(purge.package_id for purge in notices.purges)
-        self.fills.purge(purged)
-        self._unlink(purged)
+        self.board.advance()  # workers go by them from now on
+        self.purger.hear(notices)
         logger().info("notices", version=notices.version, draining=notices.draining)
-
-    def _unlink(self, packages: Set[str]) -> int:
-        """Returns the epoch, a new one, after which no worker serves their files."""
-        keys = [key for key in self.cache if key.partition("/")[0] in packages]
-        if keys:
-            logger().info("purged", packages=len(packages), files=len(keys))
-        return self.cache.remove(keys)
 
     def _obey_plan(self, plan: Plan) -> None:
         assert self._session is not None
@@ -235,7 +222,7 @@ class Keeper:
             "reports",
             link.report(
                 self.report,
-                lambda: self.health().state,
+                lambda: (self.health().state, self.purger.serial),
                 self.ledger,
                 self.settings.report_interval_s,
             ),

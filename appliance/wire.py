@@ -27,6 +27,7 @@ class Wire(Protocol):
 
     sock: socket.socket
     number: int
+    secure: bool
     ready: bool
     wants_read: bool
 
@@ -53,13 +54,14 @@ class Wire(Protocol):
 class Plain:
     """TCP. Receiving and sending are the socket's own."""
 
-    __slots__ = ("number", "ready", "recv", "send", "sock", "wants_read")
+    __slots__ = ("number", "ready", "recv", "secure", "send", "sock", "wants_read")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.number = sock.fileno()
         self.recv = sock.recv
         self.send = sock.send
+        self.secure = False
         self.ready = True
         self.wants_read = False
 
@@ -80,7 +82,7 @@ class Secure:
     """TLS, by OpenSSL. A file is read into a buffer that all connections of a worker share, behind
     the head that was sent with MSG_MORE, so that both leave in one record."""
 
-    __slots__ = ("_buffer", "_head", "_tls", "number", "ready", "sock", "wants_read")
+    __slots__ = ("_buffer", "_head", "_tls", "number", "ready", "secure", "sock", "wants_read")
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: memoryview) -> None:
         self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
@@ -89,6 +91,7 @@ class Secure:
         self._head = b""
         self.sock: socket.socket = self._tls
         self.number = self._tls.fileno()
+        self.secure = True
         self.ready = self.wants_read = False
 
     @classmethod

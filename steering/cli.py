@@ -1,4 +1,5 @@
-"""Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`."""
+"""Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`; those
+about purges are in `steering.purge_cli`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +14,13 @@ from media.fleet import DrainRequest, Roster, RosterEntry
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import Problem
 from runtime.titles import find_title
+from steering import purge_cli
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
 fleet = typer.Typer(help="The appliances of the cluster.", no_args_is_help=True)
 app.add_typer(fleet, name="fleet")
+fleet.command()(purge_cli.purge)
+fleet.command()(purge_cli.purges)
 
 _DEFAULT_DATA = Path(".nearcast")
 _CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
