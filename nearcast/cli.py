@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fleet": ("steering.cli", "The appliances: drain them, purge what they hold."),
     "encode": ("encoder.cli", "Encode a film into a package; no services needed."),
     "check": ("encoder.cli", "Check a package against the standards, rule by rule."),
+    "bench": ("lab.cli", "Measure us beside nginx or varnish, on this machine."),
     "doctor": ("nearcast.cli", "What this machine has and lacks, and how to get it."),
 }
 
