@@ -19,8 +19,11 @@ from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
 from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
+from appliance.shed import Priority, priority_of, retry_after_s
+from appliance.tally import BUCKET, Tally
 from appliance.want import FileWant
 from appliance.wire import unsent_bytes
+from media import cmcd
 from runtime.log import logger
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 # Plain ints: a member of an enum costs twice as much as an index.
 _REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
+_ANSWERS, _HIT_SUM, _HIT_BUCKETS = int(Tally.ANSWERS), int(Tally.HIT), Tally.HIT + 1
+_CMCD = frozenset(cmcd.HEADERS)
 _SEND_BYTES = 1024 * 1024  # per turn of the loop, so that a fast reader does not starve the others
 
 
@@ -88,6 +93,12 @@ class Exchange:
         """Answers for a file whose size and digest are known: conditions first, then bytes."""
         self._listed = listed
         self._end = listed.size
+        worker = self._worker
+        if not worker.load.calm and not worker.load.served[self._priority()]:
+            self._shed()
+            return
+        if b"?" in request.target or not request.plain:
+            self._note_players_words(listed, request)
         if not request.plain and not self._meets_conditions(listed, request):
             return
         self._file = file = self._worker.open_file(listed)
@@ -100,6 +111,13 @@ class Exchange:
         else:
             self._cache = "miss"
         self._begin(listed, request)
+
+    def _note_players_words(self, listed: Listed, request: Request) -> None:
+        query = request.target.partition(b"?")[2]
+        if b"CMCD" in query or not _CMCD.isdisjoint(request.headers):
+            assert self.grant is not None
+            said = cmcd.raw(query, request.headers)
+            self._worker.notes.add(self.grant.claims.session_id, listed, said)
 
     def _meets_conditions(self, listed: Listed, request: Request) -> bool:
         """What is to be sent is known. False: the request has been answered without it."""
@@ -122,6 +140,11 @@ class Exchange:
 
     def _begin(self, listed: Listed, request: Request) -> None:
         """Sends the head of the file's answer, and then its bytes."""
+        if self._cache == "hit":
+            us = int((time.monotonic() - self._began) * 1e6)
+            tally = self._worker.tally
+            tally[_HIT_SUM] += us
+            tally[_HIT_BUCKETS + BUCKET[us.bit_length()]] += 1
         varying = self._varying(self._cache)
         file, offset, end = self._file, self._offset, self._end
         if self._partial:
@@ -165,6 +188,10 @@ class Exchange:
         if self.grant.from_peer or b"only-if-cached" in request.headers.get(b"cache-control", b""):
             self.refuse("not_held")
             return
+        worker = self._worker
+        if not worker.link.brings(want) and not worker.load.may_begin(self._priority()):
+            self._shed()
+            return
         self._worker.row[Word.MISSES] += 1
         self._cache = "fill"
         arrival = self._worker.link.need(want)
@@ -173,6 +200,17 @@ class Exchange:
         arrival.watchers[self._watcher] = None
         self._wait_for_keeper()
         self._watcher()
+
+    def _priority(self) -> Priority:
+        assert self.grant is not None
+        age_s = self._worker.clock_s - self.grant.made_s
+        return priority_of(self.grant.claims.scope, age_s)
+
+    def _shed(self) -> None:
+        """Refused for want of room, until a time of its session's own."""
+        assert self.grant is not None
+        self._worker.load.shed(self._priority())
+        self.refuse("overloaded", retry_s=retry_after_s(self.grant.claims.session_id))
 
     def _on_learnt(self, arrival: Arrival, request: Request) -> None:
         if arrival.failed is not None:
@@ -344,6 +382,7 @@ class Exchange:
             self._leave_arrival()
         self._file = None
         if self._status:
+            self._worker.tally[_ANSWERS + self._status // 100] += 1
             self._worker.row[_BYTES_OUT] += self._sent
             self._worker.record(
                 self.request,

@@ -43,7 +43,9 @@ _tuple = tuple.__new__  # a named tuple without the detour through its construct
 class Grant:
     """A verified token. `from_peer`: nothing is filled for it. `who` stands for it in the log."""
 
-    __slots__ = ("as_of", "claims", "expires_s", "from_peer", "listed", "renditions", "who")
+    __slots__ = (
+        "as_of", "claims", "expires_s", "from_peer", "listed", "made_s", "renditions", "who",
+    )  # fmt: skip
 
     def __init__(self, claims: PathClaims) -> None:
         self.claims = claims
@@ -52,6 +54,7 @@ class Grant:
         self.renditions = None if claims.renditions is None else frozenset(claims.renditions)
         self.who = session_part(claims.session_id, claims.scope)
         self.listed: dict[bytes, Listed] = {}  # its package's, once a file of it was found
+        self.made_s = made_ms(claims.session_id) / 1000
         self.as_of = -1  # the notices by which it was last judged
 
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import httptools
 
+from media import cmcd
+
 MAX_TARGET_BYTES = 4096
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
@@ -26,7 +28,8 @@ _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-
 _SEEN_BYTES = 2048
 _tuple = tuple.__new__  # a named tuple without the detour through its constructor
 _SEEN_HEADS = 1024  # some 4 MB at most
-_CONDITIONS = (b"range", b"if-range", b"if-none-match", b"cache-control")
+# A request without any of these wants all of the file, whatever it holds, and says no more.
+_MORE_IS_SAID = {b"range", b"if-range", b"if-none-match", b"cache-control", *cmcd.HEADERS}
 
 REASONS = {
     200: b"OK", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
@@ -42,7 +45,7 @@ REASONS = {
 class Request(NamedTuple):
     """A request without a body, its target in origin form. Header names are lower case; repeated
     fields are one, joined by commas (RFC 9110 5.3). `plain`: a GET of the whole, whatever its
-    client holds."""
+    client holds, and no header says more."""
 
     method: bytes
     target: bytes
@@ -213,7 +216,7 @@ class RequestReader:
             # A client of 1.0 that asks for it wants to be told, and few ask.
             keep_alive = self._parser.get_http_version() == "1.1"
         method = self._parser.get_method()
-        plain = method == b"GET" and not any(name in self._headers for name in _CONDITIONS)
+        plain = method == b"GET" and _MORE_IS_SAID.isdisjoint(self._headers)
         self._request = Request(method, target, self._headers, keep_alive, plain)
 
 

@@ -90,7 +90,12 @@ class Keeper:
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
             self._session = session
             self.fills.sources = [StoreSource(self._store)]
-            desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
+            desk = WorkerDesk(
+                self.fills,
+                self.cache.path,
+                self.cache.touch,
+                lambda notes: self.watch.hear(notes, time.time()),
+            )
             server = await asyncio.start_unix_server(
                 desk.serve, path=str(socket_path), limit=MAX_LINE_BYTES
             )

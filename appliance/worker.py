@@ -22,10 +22,13 @@ from appliance.doors import Door, Doors
 from appliance.gate import Decision, Gate, Grant
 from appliance.http1 import Request, SeenHeads
 from appliance.link import KeeperLink
+from appliance.load import WorkerLoad
 from appliance.log_file import LogFile
 from appliance.open_file import OpenFile
 from appliance.poller import Poller
+from appliance.quality import Notes
 from appliance.settings import ApplianceSettings
+from appliance.tally import Tally
 from appliance.want import FileWant
 from appliance.wire import Wire
 from media.fleet import Notices
@@ -79,7 +82,10 @@ class Worker:
             _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
             _Watched(home / "notices.json", lambda: self._obey(home / "notices.json")),
         )
-        self.link = KeeperLink(keeper_socket)
+        self.tally = self._board.tally(slot)
+        self.load = WorkerLoad(self.tally, time.monotonic(), TICK_S)
+        self.notes = Notes()
+        self.link = KeeperLink(keeper_socket, self.load)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._connections: set[Connection] = set()
         self._touched: dict[str, None] = {}
@@ -224,6 +230,11 @@ class Worker:
         if self._touched:
             self.link.touch(list(self._touched))
             self._touched.clear()
+        self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
+        self.link.players(self.notes.take())
+        if self.notes.lost:
+            self.tally[Tally.NOTES_LOST] += self.notes.lost
+            self.notes.lost = 0
         if self._log is not None:
             self._log.tick()
 

@@ -77,6 +77,7 @@ async def appliance(
         "steering_url": "http://127.0.0.1:9",  # discard: nobody answers, and serving goes on
         "workers": "1",
         "access_log": "true",
+        "capacity_bps": "1000000000000",  # loopback is no network: nothing is shed for its sake
         **settings,
     }
     if certificate is not None:

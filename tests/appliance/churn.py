@@ -73,17 +73,20 @@ class Churn:
         return loop.time() - began
 
     async def watch_disk(self, cache: Path) -> None:
-        """Keeps the most bytes that ever stood in the folder."""
+        """Keeps the most bytes that ever stood in the folder. Files come and go while one looks, so
+        the smaller of two looks counts."""
         while True:
-            self.most_on_disk = max(self.most_on_disk, bytes_below(cache))
+            looks = min(bytes_below(cache), bytes_below(cache))
+            self.most_on_disk = max(self.most_on_disk, looks)
             await asyncio.sleep(0.02)
 
 
 def bytes_below(folder: Path) -> int:
-    """Bytes of all files below the folder that hold a film's data."""
-    total = 0
+    """Bytes of all files below the folder, each counted once though it may be renamed meanwhile."""
+    sizes: dict[int, int] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += Path(parent, name).stat().st_size
-    return total
+                status = Path(parent, name).stat()
+                sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
