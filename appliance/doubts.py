@@ -8,7 +8,7 @@ verified before are not asked about here.
 
 from collections import Counter
 
-FORGED_PER_ADDRESS = 50  # in a second; a household whose tokens have all expired stays below
+FORGED_PER_ADDRESS = 5  # in a second; an expired token is not a forged one
 FORGED_IN_ALL = 1_000  # 10 % of a core
 
 

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 _REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
 _ANSWERS, _HIT_SUM, _HIT_BUCKETS = int(Tally.ANSWERS), int(Tally.HIT), Tally.HIT + 1
 _CMCD = frozenset(cmcd.HEADERS)
-_SEND_BYTES = 1024 * 1024  # per turn of the loop, so that a fast reader does not starve the others
+# Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
+# Sent at once it is the kernel that goes on, as the client acknowledges.
+_SEND_BYTES = 4 * 1024 * 1024
+_FIRST_BYTES = 1024 * 1024  # the same when a request has just come: others may have come with it
+_WINDOW_BYTES = 1024 * 1024  # of a file: looked for in the page cache, read ahead, and sent
 
 
 class Exchange:
@@ -303,7 +307,8 @@ class Exchange:
     def _send_file(self, file: OpenFile) -> bool:
         """All of the file that was asked for has left. False: something has to come first, and is
         seen to. Raises BlockingIOError and other OSErrors."""
-        wire, budget = self._connection.wire, _SEND_BYTES
+        wire = self._connection.wire
+        budget = _SEND_BYTES if self._writing else _FIRST_BYTES
         offset, limit = self._offset, self._end
         while offset < self._end:
             if self._arrival is not None:
@@ -315,7 +320,7 @@ class Exchange:
             if budget <= 0:
                 self._write_later()
                 return False
-            count = min(limit - offset, _SEND_BYTES)
+            count = min(limit - offset, _WINDOW_BYTES)
             if not file.is_resident(offset, count):
                 self._read_ahead(file, count)
                 return False
@@ -356,7 +361,7 @@ class Exchange:
         def go_on(_: object) -> None:
             self._reading_ahead = False
             if not self._ended:
-                self._pump()
+                self._write_later()
 
         self._worker.read_ahead(file, self._offset, count).add_done_callback(go_on)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 SMALL_BYTES = 16 * 1024  # init segments, playlists, lists: kept as bytes, and sent with their head
 _TAIL_BYTES = 64 * 1024  # of a window no longer than this, one probe tells all
-_SCRATCH = bytearray(1024 * 1024)  # where read-ahead reads to; nobody looks at it
 _PROBE = [bytearray(1)]
 
 
@@ -52,12 +51,8 @@ class OpenFile:
         return True
 
     def read_ahead(self, offset: int, count: int) -> None:
-        """Brings these bytes into the page cache, and waits for it: in a thread. Raises OSError."""
+        """Brings these bytes into the page cache, and waits for it: in a thread. They are asked for
+        at once, and waited for at both ends, where `is_resident` looks. Raises OSError."""
         os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
-        end = offset + count
-        while offset < end:
-            window = memoryview(_SCRATCH)[: end - offset]
-            got = os.preadv(self.descriptor, [window], offset)
-            if got == 0:
-                return
-            offset += got
+        os.pread(self.descriptor, 1, offset)
+        os.pread(self.descriptor, 1, offset + count - 1)
