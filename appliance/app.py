@@ -16,11 +16,9 @@ from typing import TextIO
 from appliance.board import MAX_WORKERS, Board, Word
 from appliance.certificates import Certificates
 from appliance.doors import Door
-from appliance.keeper import Keeper, private_socket
+from appliance.link import private_socket
 from appliance.settings import ApplianceSettings
 from appliance.wire import Plain, Secure
-from appliance.worker import Worker
-from media.objects import open_store
 from runtime.errors import Problem
 from runtime.launch import Launch
 from runtime.service import Service, bind, url_of
@@ -100,6 +98,9 @@ async def parent(service: Service, launch: Launch) -> None:
 
 async def keeper(service: Service, launch: Launch, link: Path, public_url: str) -> None:
     """The keeper's process."""
+    from appliance.keeper import Keeper
+    from media.objects import open_store
+
     settings = settings_of(launch)
     place = Place.of(launch, settings)
     store = open_store(settings.store or f"file://{(place.data / 'store').absolute()}")
@@ -113,7 +114,9 @@ async def worker(
     service: Service, launch: Launch, link: Path, slot: int, socket_fds: list[int]
 ) -> None:
     """A worker's process; it serves on the inherited sockets: the data port's, and the TLS
-    port's if there is one."""
+    port's if there is one. It has no use for the keeper's half of the house, which weighs 20 MB."""
+    from appliance.worker import Worker
+
     settings = settings_of(launch)
     place = Place.of(launch, settings)
     listeners = [socket.socket(fileno=descriptor) for descriptor in socket_fds]

@@ -6,7 +6,6 @@ reports, and answers operators on the admin port.
 
 import asyncio
 import secrets
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +15,11 @@ import aiohttp
 from appliance.admin import make_admin_app
 from appliance.board import Board
 from appliance.cache import Cache
+from appliance.desk import WorkerDesk
 from appliance.fill import Fills
 from appliance.health import Health
 from appliance.holdings import Ledger
-from appliance.link import MAX_LINE_BYTES, WorkerDesk
+from appliance.link import MAX_LINE_BYTES
 from appliance.metrics import exposition
 from appliance.plan import PlanFollower
 from appliance.purge import Purger
@@ -244,8 +244,3 @@ class Keeper:
                 seen = stamp
                 self.board.advance()
             await asyncio.sleep(1.0)
-
-
-def private_socket(name: str) -> Path:
-    """A path for a Unix socket, short enough (107 bytes) and in a folder of our own (0700)."""
-    return Path(tempfile.mkdtemp(prefix="nearcast-")) / name

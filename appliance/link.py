@@ -12,12 +12,12 @@ Only misses and batches of touches travel here; hits never do.
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance.fill import Fill, Fills
 from appliance.gate import releasable
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
@@ -125,7 +125,7 @@ class KeeperLink:
             arrival.flying = True
             self._load.begin()
             self._by_key[want.key] = arrival
-            _say(self._writer, {"need": self._number, "want": list(want)})
+            say(self._writer, {"need": self._number, "want": list(want)})
         return arrival
 
     def brings(self, want: FileWant) -> bool:
@@ -136,14 +136,14 @@ class KeeperLink:
         """Players have said this (`quality.Notes`). While the keeper does not listen, it learns
         less."""
         for part in notes:
-            if self._writer is not None and not _is_behind(self._writer):
-                _say(self._writer, {"players": part})
+            if self._writer is not None and not is_behind(self._writer):
+                say(self._writer, {"players": part})
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""
-        if self._writer is not None and not _is_behind(self._writer):
+        if self._writer is not None and not is_behind(self._writer):
             for start in range(0, len(keys), 1000):
-                _say(self._writer, {"touch": keys[start : start + 1000]})
+                say(self._writer, {"touch": keys[start : start + 1000]})
 
     def _take(self, message: dict[str, Any]) -> None:
         arrival = self._arrivals.get(message["id"])
@@ -161,75 +161,17 @@ class KeeperLink:
             self._by_key.pop(arrival.want.key, None)
 
 
-class WorkerDesk:
-    """The keeper's end: serves every worker that connects."""
-
-    def __init__(
-        self,
-        fills: Fills,
-        place: Callable[[str], Path],
-        touch: Callable[[str], None],
-        hear: Callable[[list[list[str]]], object] = lambda notes: None,
-    ) -> None:
-        self._hear = hear
-        self._fills = fills
-        self._place = place
-        self._touch = touch
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers one worker until it leaves."""
-        watched: list[tuple[Fill, Callable[[Fill], None]]] = []
-        try:
-            async for line in reader:
-                message = json.loads(line)
-                for key in message.get("touch", ()):
-                    self._touch(key)
-                if "players" in message:
-                    self._hear(message["players"])
-                if "need" in message:
-                    watched = [pair for pair in watched if not pair[0].ended]
-                    watched += self._bring(message["need"], FileWant(*message["want"]), writer)
-                await writer.drain()
-        except (ConnectionError, ValueError):
-            pass
-        finally:
-            for fill, watcher in watched:
-                if watcher in fill.watchers:
-                    fill.watchers.remove(watcher)
-            writer.close()
-
-    def _bring(
-        self, number: int, want: FileWant, writer: asyncio.StreamWriter
-    ) -> list[tuple[Fill, Callable[[Fill], None]]]:
-        fill = self._fills.join(want)
-
-        def tell(fill: Fill) -> None:
-            if not fill.ended and _is_behind(writer):
-                return  # the next word says as much, and more
-            _say(writer, {"id": number, **self._state(fill)})
-
-        if fill.ended or fill.landing is not None:
-            tell(fill)
-        if fill.ended:
-            return []
-        fill.watchers.append(tell)
-        return [(fill, tell)]
-
-    def _state(self, fill: Fill) -> dict[str, Any]:
-        if fill.held:
-            return {"held": str(self._place(fill.want.key))}
-        if fill.problem is not None:
-            return {"failed": fill.problem.code, "retry_s": fill.problem.retry_after_s}
-        assert fill.landing is not None
-        return {"path": str(fill.landing.path), "size": fill.size, "landed": fill.landed}
-
-
-def _say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+def say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     """Sends a line. Who has gone gets none: uvloop would raise, in the midst of a fill."""
     if not writer.is_closing():
         writer.write(json.dumps(message).encode() + b"\n")
 
 
-def _is_behind(writer: asyncio.StreamWriter) -> bool:
+def is_behind(writer: asyncio.StreamWriter) -> bool:
     """The other end has not read for a while: only what must be told is told."""
     return writer.transport.get_write_buffer_size() > _BEHIND_BYTES
+
+
+def private_socket(name: str) -> Path:
+    """A path for a Unix socket, short enough (107 bytes) and in a folder of our own (0700)."""
+    return Path(tempfile.mkdtemp(prefix="nearcast-")) / name

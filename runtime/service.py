@@ -13,14 +13,16 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import uvloop
-from aiohttp import web
 
 from runtime.errors import Problem
 from runtime.log import configure, logger
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 GRACE_S = 10.0
 
@@ -174,10 +176,12 @@ def url_of(sock: socket.socket) -> str:
 
 
 async def serve_http(
-    app: web.Application, listen: str | socket.socket
-) -> tuple[web.AppRunner, str]:
+    app: "web.Application", listen: str | socket.socket
+) -> "tuple[web.AppRunner, str]":
     """The application answers on `listen`, an address or a socket that listens already; returns its
     runner, to clean up, and its address."""
+    from aiohttp import web  # 17 MB, which an appliance's workers can do without
+
     sock = bind(listen) if isinstance(listen, str) else listen
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()

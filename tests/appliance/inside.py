@@ -10,9 +10,9 @@ from typing import Literal
 
 from appliance.board import Board
 from appliance.cache import Cache
+from appliance.desk import WorkerDesk
 from appliance.doors import Door
 from appliance.fill import Fills
-from appliance.link import WorkerDesk
 from appliance.settings import ApplianceSettings
 from appliance.want import FileWant
 from appliance.wire import Plain
