@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TextIO
 
 from appliance.board import MAX_WORKERS, Board, Word
+from appliance.folders import Folders, shares_of
 from appliance.keeper import Keeper, private_socket
 from appliance.settings import ApplianceSettings
+from appliance.shelf import machine_boot_id
 from appliance.worker import Worker
 from media.objects import open_store
 from runtime.errors import Problem
@@ -33,7 +35,7 @@ class Place:
 
     data: Path
     home: Path
-    cache: Path
+    folders: Folders
     trust: Path
     log: Path
 
@@ -41,14 +43,15 @@ class Place:
     def of(cls, launch: Launch, settings: ApplianceSettings) -> "Place":
         """The places of a launch; folders are made."""
         home = launch.data / "appliances" / launch.instance
-        cache = Path(settings.cache_dir) if settings.cache_dir else home / "cache"
+        shares = shares_of(settings.cache_dirs, settings.budget_bytes, home / "cache")
+        folders = Folders(shares, machine_boot_id())
         logs = launch.data / "logs"
-        for folder in (home, cache, logs):
+        for folder in (home, logs):
             folder.mkdir(parents=True, exist_ok=True)
         trust = launch.data / "secrets" / "trust.json"
         if not trust.exists():
             raise Problem("bad_settings", f"There is no key ring at {trust}.")
-        return cls(launch.data, home, cache, trust, logs / f"access-{launch.instance}.log")
+        return cls(launch.data, home, folders, trust, logs / f"access-{launch.instance}.log")
 
 
 def settings_of(launch: Launch) -> ApplianceSettings:
@@ -94,7 +97,7 @@ async def keeper(service: Service, launch: Launch, link: Path, public_url: str) 
     store = open_store(settings.store or f"file://{(place.data / 'store').absolute()}")
     link.unlink(missing_ok=True)
     await Keeper(
-        launch.instance, place.data, place.home, place.cache, public_url, store, settings
+        launch.instance, place.data, place.home, place.folders, public_url, store, settings
     ).run(service, link)
 
 
@@ -109,7 +112,7 @@ async def worker(service: Service, launch: Launch, link: Path, slot: int, socket
         slot,
         listener,
         place.home,
-        place.cache,
+        place.folders,
         place.trust,
         place.log if settings.access_log else None,
         link,

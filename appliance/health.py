@@ -17,6 +17,8 @@ class Vitals:
     disk_ok: bool
     workers_alive: int
     draining: bool
+    disk_trouble: str = ""  # a cache folder is out of service: which, and why
+    disks_out: bool = False  # all of them are
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ def judge(vitals: Vitals) -> Health:
         findings.append(("strained", f"{name} at {load:.0%}"))
     if not vitals.disk_ok:
         findings.append(("strained", "the cache disk takes no writes"))
+    if vitals.disk_trouble:
+        findings.append(("out" if vitals.disks_out else "strained", vitals.disk_trouble))
     if vitals.draining:
         findings.append(("draining", "an operator drains it"))
     if vitals.workers_alive == 0:

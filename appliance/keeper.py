@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,14 +19,18 @@ from appliance.admin import make_admin_app
 from appliance.board import MAX_WORKERS, Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
+from appliance.folders import Folders
 from appliance.gate import FileWant
 from appliance.health import Health, Vitals, judge
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES, WorkerDesk
 from appliance.plan import PlanFollower
+from appliance.scrub import Scrubber
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
+from appliance.stock import Stock
+from appliance.upkeep import Upkeep
 from media.fleet import Counters, Notices, Plan, Report
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity
@@ -49,7 +53,7 @@ class Keeper:
         appliance_id: str,
         data: Path,
         home: Path,
-        cache_folder: Path,
+        folders: Folders,
         public_url: str,
         store: ObjectStore,
         settings: ApplianceSettings,
@@ -67,12 +71,14 @@ class Keeper:
         )
         self._trust = data / "secrets" / "trust.json"
         self.board = Board(home / "board")
-        self.cache = Cache(cache_folder, settings.budget_bytes, self.board)
+        self.cache = Cache(folders, self.board, settings.policy, settings.admission)
+        self.scrubber = Scrubber(self.cache, settings.scrub_bytes_per_s)
+        self.upkeep = Upkeep(self.cache, self.scrubber)
         self.fills = Fills(self.cache, settings.fill_stall_s)
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
-        self.fills.wanted = self.plan.wants
+        self.fills.wanted = self.cache.wanted = self.plan.wants
         self._session: aiohttp.ClientSession | None = None
         self._totals_before = {word: self.board.total(word) for word in Word}  # of earlier boots
         self._sent_before = (time.monotonic(), self.board.total(Word.BYTES_OUT))
@@ -82,8 +88,6 @@ class Keeper:
         """Serves workers, plan, steering and operators until the service stops."""
         self._read_notices()
         self.cache.open()
-        for key in self.cache:
-            self._on_change(key, True)
         # An earlier run may have ended between writing its notices and obeying them.
         self.obey_notices(self.notices)
         timeout = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=10.0)
@@ -98,6 +102,7 @@ class Keeper:
                 make_admin_app(self, self._trust), self.settings.admin_listen
             )
             try:
+                service.spawn("cache", self.upkeep.run())
                 self._follow_steering(service, session)
                 service.spawn("trust", self._watch_trust())
                 service.ready(admin=admin_url)
@@ -107,6 +112,7 @@ class Keeper:
                 await runner.cleanup()
                 server.close()
                 await self.fills.close()
+                await self.upkeep.close()
                 await self._store.close()
 
     # What it tells.
@@ -121,6 +127,8 @@ class Keeper:
                 egress_load=self._egress_bps / self.settings.capacity_bps,
                 connection_load=self.board.total(Word.OPEN) / most,
                 disk_ok=self.cache.disk_ok,
+                disk_trouble=self.cache.trouble,
+                disks_out=self.cache.out,
                 workers_alive=alive,
                 draining=self.notices.draining,
             )
@@ -143,7 +151,7 @@ class Keeper:
             load=min(10.0, round(health.load, 4)),
             capacity_bps=self.settings.capacity_bps,
             open_connections=self.board.total(Word.OPEN),
-            budget_bytes=self.settings.budget_bytes,
+            budget_bytes=self.cache.budget_bytes,
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
             notices_version=self.notices.version,
@@ -176,6 +184,10 @@ class Keeper:
             "cache_used_bytes": self.cache.used_bytes,
             "cache_budget_bytes": self.cache.budget_bytes,
             "cache_files": len(self.cache),
+            "cache_pinned_bytes": self.cache.pinned_bytes,
+            "cache_folders_out": sum(not stock.in_service for stock in self.cache.stocks),
+            "cache_scrubbed_bytes": self.scrubber.scrubbed_bytes,
+            "cache_corrupt_files": self.scrubber.corrupt_files,
             "fills_in_flight": len(self.fills),
             "plan_missing_files": self.plan.missing_files,
             "load": self.health().load,
@@ -184,6 +196,17 @@ class Keeper:
             Gauge(f"nearcast_appliance_{name}", name.replace("_", " "), registry=registry).set(
                 value
             )
+        acked = self.board.acked()
+        by_folder: dict[str, Callable[[Stock], int]] = {
+            "used_bytes": lambda stock: stock.used_bytes(acked),
+            "budget_bytes": lambda stock: stock.budget_bytes,
+            "in_service": lambda stock: stock.in_service,
+        }
+        for name, of in by_folder.items():
+            full_name = f"nearcast_appliance_cache_folder_{name}"
+            gauge = Gauge(full_name, name.replace("_", " "), ["folder"], registry=registry)
+            for stock in self.cache.stocks:
+                gauge.labels(str(stock.shelf.folder)).set(of(stock))
         return generate_latest(registry)
 
     # What it does.
@@ -211,10 +234,11 @@ class Keeper:
 
     def _unlink(self, packages: Set[str]) -> int:
         """Returns the epoch, a new one, after which no worker serves their files."""
-        keys = [key for key in self.cache if key.partition("/")[0] in packages]
-        if keys:
-            logger().info("purged", packages=len(packages), files=len(keys))
-        return self.cache.remove(keys)
+        before = len(self.cache)
+        epoch = self.cache.remove_packages(packages)
+        if len(self.cache) < before:
+            logger().info("purged", packages=len(packages), files=before - len(self.cache))
+        return epoch
 
     def _obey_plan(self, plan: Plan) -> None:
         assert self._session is not None
@@ -224,8 +248,7 @@ class Keeper:
             if peer.appliance_id != self.appliance_id
         ]
         self.fills.sources = [*peers, StoreSource(self._store)]
-        for key in self.cache:
-            self.cache.pin(key, self.plan.wants(key))
+        self.cache.pin_wanted()
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
 
     def _follow_steering(self, service: Service, session: aiohttp.ClientSession) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from appliance import answers
 from appliance.board import Board, Word
 from appliance.connection import Connection
+from appliance.folders import Folders
 from appliance.gate import Decision, FileWant, Gate
 from appliance.http1 import Request
 from appliance.link import KeeperLink, OpenFile
@@ -46,7 +47,7 @@ class Worker:
         slot: int,
         listener: socket.socket,
         home: Path,
-        cache: Path,
+        folders: Folders,
         trust: Path,
         log: Path | None,
         keeper_socket: Path,
@@ -58,7 +59,7 @@ class Worker:
         self.date_line = b""
         self._name = appliance_id.encode()
         self._listener = listener
-        self._cache = cache
+        self._folders = folders
         self._log = log
         self._board = Board(home / "board")
         self.row = self._board.row(slot)
@@ -91,7 +92,7 @@ class Worker:
         file = self._files.get(key)
         if file is None:
             try:
-                file = OpenFile(self._cache / key)
+                file = self._open(key)
             except OSError:
                 return None
             if want.size is not None and file.size != want.size:
@@ -106,11 +107,20 @@ class Worker:
             self._touched[key] = None
         return file
 
+    def _open(self, key: str) -> OpenFile:
+        """Raises FileNotFoundError, when no folder has it."""
+        for path in self._folders.paths(key, self._board.folders_out):
+            try:
+                return OpenFile(path)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(key)
+
     def learn_from_disk(self, want: FileWant) -> bool:
         """Reads an inventory or a file list into the gate. False if it is not here, or not it."""
         try:
-            with (self._cache / want.key).open("rb") as file:
-                raw = file.read(want.max_bytes + 1)
+            file = self._open(want.key)
+            raw = os.pread(file.descriptor, want.max_bytes + 1, 0)
             self.gate.learn(want, raw)
         except FileNotFoundError:
             return False

@@ -11,6 +11,7 @@ from typing import Literal
 from appliance.board import Board
 from appliance.cache import Cache
 from appliance.fill import Fills
+from appliance.folders import Folders, FolderShare
 from appliance.gate import FileWant
 from appliance.link import WorkerDesk
 from appliance.settings import ApplianceSettings
@@ -58,7 +59,8 @@ class Inside:
         self.package = make_package(folder / "store", sizes)
         self.valve = Valve(self.package)
         self.board = Board(folder / "board")
-        self.cache = Cache(folder / "cache", 10_000_000, self.board)
+        folders = Folders([FolderShare(folder / "cache", 10_000_000)], "boot")
+        self.cache = Cache(folders, self.board)
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=10)
         self.fills.sources = [self.valve]
@@ -70,7 +72,7 @@ class Inside:
         self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
         self.desk_socket = Path(tempfile.mkdtemp(prefix="nearcast-")) / "desk"
         self.worker = Worker(
-            "north-1", 0, listener, folder, folder / "cache",
+            "north-1", 0, listener, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
             ApplianceSettings.model_validate(settings),
         )  # fmt: skip

@@ -1,0 +1,142 @@
+"""What the cache does beside serving: finding again what an earlier run left, getting new files
+onto the disk, trying folders that failed, scrubbing."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from itertools import islice
+
+from appliance.cache import Cache
+from appliance.scrub import Scrubber
+from appliance.shelf import Found
+from appliance.stock import Stock
+from runtime.log import logger
+
+SYNC_S = 5.0  # what a power cut may cost is what was filled in this time
+RETRY_S = 10.0  # until a failed folder is tried again
+_FOUND_AT_ONCE = 500  # 2 ms of the keeper's time
+_SETTLED_AT_ONCE = 64
+_STAMPS_S = 600.0  # how exactly a restart knows when a package was last used
+
+
+class Upkeep:
+    """The background of one cache. `run` is for ever; the steps are there to be called alone."""
+
+    def __init__(self, cache: Cache, scrubber: Scrubber, retry_s: float = RETRY_S) -> None:
+        self._cache = cache
+        self._scrubber = scrubber
+        self._retry_s = retry_s
+        self._forgotten: set[int] = set()  # folders out of service, of which the index is rid
+
+    async def run(self) -> None:
+        """Returns never; what goes wrong with a disk is the folder's matter."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.find_all(), name="find")
+            group.create_task(self._sync(), name="sync")
+            group.create_task(self._revive(), name="revive")
+            group.create_task(self._stamp(), name="stamp")
+            group.create_task(self._scrubber.run(), name="scrub")
+
+    async def find_all(self) -> None:
+        """All that earlier runs left is held, and new files of another boot are verified."""
+        await asyncio.gather(
+            *(self.find(stock) for stock in self._cache.stocks if stock.in_service)
+        )
+
+    async def find(self, stock: Stock) -> None:
+        """The same for one folder. It is served from at once; this only learns what is there."""
+        opening = stock.openings
+        if not stock.scanning:
+            return
+        try:
+            right, wrong = await asyncio.to_thread(stock.shelf.clear_suspects)
+            if right or wrong:
+                logger().info("suspects_verified", right=right, wrong=wrong)
+            walk = stock.shelf.walk(_FOUND_AT_ONCE)
+            empty: Sequence[Found] | None = None
+            while (batch := await asyncio.to_thread(next, walk, empty)) is not None:
+                if stock.openings != opening or not stock.in_service:
+                    return
+                self._cache.adopt(stock, batch)
+        except OSError as error:
+            self._cache.failed(stock, error)
+            return
+        self._cache.found_all(stock)
+        logger().info("found_again", folder=str(stock.shelf.folder), files=len(self._cache))
+
+    async def sync(self) -> None:
+        """All files that are held now are on their disks, in their final places."""
+        await asyncio.gather(*(self._sync_stock(stock) for stock in self._cache.stocks))
+
+    async def _sync_stock(self, stock: Stock) -> None:
+        if not stock.fresh:
+            return
+        stock.syncing, stock.fresh = stock.fresh, set()
+        try:
+            await asyncio.to_thread(stock.shelf.sync)
+            while stock.syncing:
+                for slot in list(islice(stock.syncing, _SETTLED_AT_ONCE)):
+                    self._cache.settle(stock, slot)
+                    stock.syncing.discard(slot)
+                await asyncio.sleep(0)
+        except OSError as error:
+            stock.fresh |= stock.syncing
+            self._cache.failed(stock, error)
+
+    async def revive(self) -> None:
+        """Folders out of service that take files again are back; what was new in them when they
+        failed is verified first."""
+        for stock in self._cache.stocks:
+            if stock.in_service:
+                continue
+            try:
+                await self.forget()
+                await asyncio.to_thread(stock.shelf.probe)
+                await asyncio.to_thread(stock.shelf.suspect_new, f"failed-{secrets.token_hex(8)}")
+            except OSError as error:
+                logger().warning("cache_folder_still_out", why=error.strerror or str(error))
+                continue
+            self._forgotten.discard(stock.shelf.number)
+            self._cache.open_stock(stock)
+            if stock.in_service:
+                logger().info("cache_folder_back", folder=str(stock.shelf.folder))
+                await self.find(stock)
+
+    async def forget(self) -> None:
+        """The index is rid of folders that went out of service."""
+        for stock in self._cache.stocks:
+            if not stock.in_service and stock.shelf.number not in self._forgotten:
+                self._forgotten.add(stock.shelf.number)
+                await self._cache.forget_folder(stock)
+
+    async def close(self) -> None:
+        """Everything is on the disk, and the next start knows how much there is."""
+        await self._cache.close()
+        await self.sync()
+        for stock in self._cache.stocks:
+            if stock.in_service:
+                held = stock.ration.used_bytes + stock.unknown_bytes
+                try:
+                    await asyncio.to_thread(stock.shelf.promise, held, stopped=True)
+                except OSError as error:
+                    logger().warning("cache_not_closed", why=error.strerror or str(error))
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_S)
+            await self.sync()
+
+    async def _revive(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._retry_s):
+                    await self._cache.upset.wait()
+                self._cache.upset.clear()
+                await self.forget()
+            except TimeoutError:
+                await self.revive()
+
+    async def _stamp(self) -> None:
+        while True:
+            await asyncio.sleep(_STAMPS_S)
+            self._cache.forget_stamps()
