@@ -106,11 +106,14 @@ class SecondHit:
     def victim(self) -> int:
         """See Policy."""
         total = self._waiting.bytes + self._passed_bytes
-        if self._waiting.bytes < _PROBATION_SHARE * total:
-            slot = self._policy.victim()
-            if slot != NIL:
-                self._passed_bytes -= self._index.sizes[slot]
-                return slot
+        slot = NIL
+        if self._waiting.bytes >= _PROBATION_SHARE * total:
+            slot = self._from_waiting()
+        if slot == NIL and (slot := self._policy.victim()) != NIL:
+            self._passed_bytes -= self._index.sizes[slot]
+        return slot if slot != NIL else self._from_waiting()
+
+    def _from_waiting(self) -> int:
         slot = self._waiting.pop()
         if slot != NIL:
             self._index.marks[slot] = 0

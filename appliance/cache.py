@@ -139,9 +139,10 @@ class Cache:
 
     def __iter__(self) -> Iterator[str]:
         """The keys of everything held."""
-        return iter(self._index)
+        return (key for key in self._index if key in self)
 
     def __len__(self) -> int:
+        """Of folders that just went out of service some may be counted for a moment."""
         return len(self._index)
 
     def directories(self) -> Iterator[list[str]]:
