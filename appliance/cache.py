@@ -62,6 +62,9 @@ class Cache:
         # `changed` hears of each file once when it comes and once when it goes.
         self.changed: Callable[[str, bool], None] = lambda key, held: None
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
+        self.returned: Callable[[], None] = lambda: (
+            None
+        )  # a folder is back; purged files may be, too
         self.upset = asyncio.Event()  # a folder went out of service
         self._board = board
         self._policy, self._admission = policy, admission
@@ -420,7 +423,7 @@ class Cache:
             gone = asyncio.Event()
             self._leaving |= dict.fromkeys((key for key, _ in files), gone)
             try:
-                inodes, error = await asyncio.to_thread(_unlink_all, stock.shelf, files)
+                inodes, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
             finally:
                 for key, _ in files:
                     self._leaving.pop(key, None)

@@ -77,6 +77,7 @@ class Keeper:
         self.fills = Fills(self.cache, settings.fill_stall_s)
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
+        self.cache.returned = self._purge_again
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
         self.fills.wanted = self.cache.wanted = self.plan.wants
         self._session: aiohttp.ClientSession | None = None
@@ -231,6 +232,9 @@ class Keeper:
         self.fills.purge(purged)
         self._unlink(purged)
         logger().info("notices", version=notices.version, draining=notices.draining)
+
+    def _purge_again(self) -> None:
+        self._unlink({purge.package_id for purge in self.notices.purges})
 
     def _unlink(self, packages: Set[str]) -> int:
         """Returns the epoch, a new one, after which no worker serves their files."""

@@ -15,6 +15,7 @@ from appliance.shelf import DIGEST_ATTRIBUTE
 from runtime.log import logger
 
 _BLOCK_BYTES = 1024 * 1024
+_FILE_BYTES = 64 * 1024  # what a file costs at least: small ones would keep the keeper busy
 _PAUSE_S = 10.0  # after all files, and when there are none
 
 
@@ -36,6 +37,7 @@ class Scrubber:
                 for key in directory:
                     if key in self._cache:
                         await self.check(key)
+                        await asyncio.sleep(_FILE_BYTES / self._bytes_per_s)
             await asyncio.sleep(_PAUSE_S)
 
     async def check(self, key: str) -> bool:

@@ -16,15 +16,18 @@ never searched for: it stands in a folder of its own. A keeper that is killed le
 is, because the page cache outlives it.
 """
 
+import asyncio
 import ctypes
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.folders import NEW, Folders
 from runtime.durable import write_durably
@@ -35,7 +38,9 @@ _HELD = ".held"
 _PROBE = ".probe"
 _PROBE_BYTES = 64 * 1024
 _TRIES = 100  # another thread may remove an empty directory as often as one is made for a file
+_THREADS = 4  # a sync, a scan, an eviction and a scrub at once
 _libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
 
 
 def machine_boot_id() -> str:
@@ -72,6 +77,13 @@ class Shelf:
         self._folders = folders
         self._fill = self.folder / _FILL
         self._new = self.folder / NEW / folders.boot_id
+        # Of its own: a disk that hangs must not take the threads that others need.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"shelf-{number}")
+
+    async def off_loop(self, work: Callable[..., T], *arguments: object) -> T:
+        """What `work` returns or raises, done in a thread of this disk."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
 
     def open(self) -> int:
         """Folders are there, half files are not. Returns a bound on the bytes held."""
@@ -88,12 +100,14 @@ class Shelf:
         disk = os.statvfs(self.folder)
         return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
 
-    def promise(self, held_bytes: int, *, stopped: bool = False) -> None:
+    def stop(self, held_bytes: int) -> None:
+        """Nothing is written until the next `open`, and so much is held."""
+        promise = Promise(self._folders.boot_id, held_bytes, True)
+        write_durably(self.folder / _HELD, _to_json(promise))
+
+    def promise(self, held_bytes: int) -> None:
         """A keeper that starts from here on may rely on this bound."""
-        promise = Promise(self._folders.boot_id, held_bytes, stopped)
-        if stopped:
-            write_durably(self.folder / _HELD, _to_json(promise))
-            return
+        promise = Promise(self._folders.boot_id, held_bytes, False)
         temporary = self.folder / f"{_HELD}.tmp"
         temporary.write_bytes(_to_json(promise))
         temporary.replace(self.folder / _HELD)
@@ -208,7 +222,7 @@ class Shelf:
 
     def clear_suspects(self) -> tuple[int, int]:
         """Files of suspects are in their final places if they carry their digest and match it, and
-        gone otherwise. Returns how many. Reads them all: call it in a thread."""
+        gone otherwise. Returns how many. It reads them all."""
         right = wrong = 0
         for top in self.suspects():
             for package in self._packages(top):

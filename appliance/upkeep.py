@@ -49,12 +49,12 @@ class Upkeep:
         if not stock.scanning:
             return
         try:
-            right, wrong = await asyncio.to_thread(stock.shelf.clear_suspects)
+            right, wrong = await stock.shelf.off_loop(stock.shelf.clear_suspects)
             if right or wrong:
                 logger().info("suspects_verified", right=right, wrong=wrong)
             walk = stock.shelf.walk(_FOUND_AT_ONCE)
             empty: Sequence[Found] | None = None
-            while (batch := await asyncio.to_thread(next, walk, empty)) is not None:
+            while (batch := await stock.shelf.off_loop(next, walk, empty)) is not None:
                 if stock.openings != opening or not stock.in_service:
                     return
                 self._cache.adopt(stock, batch)
@@ -73,15 +73,17 @@ class Upkeep:
             return
         stock.syncing, stock.fresh = stock.fresh, set()
         try:
-            await asyncio.to_thread(stock.shelf.sync)
+            await stock.shelf.off_loop(stock.shelf.sync)
             while stock.syncing:
                 for slot in list(islice(stock.syncing, _SETTLED_AT_ONCE)):
                     self._cache.settle(stock, slot)
                     stock.syncing.discard(slot)
                 await asyncio.sleep(0)
         except OSError as error:
-            stock.fresh |= stock.syncing
             self._cache.failed(stock, error)
+        finally:  # what was not done is for the next time, in `close` at the latest
+            stock.fresh |= stock.syncing
+            stock.syncing = set()
 
     async def revive(self) -> None:
         """Folders out of service that take files again are back; what was new in them when they
@@ -91,8 +93,10 @@ class Upkeep:
                 continue
             try:
                 await self.forget()
-                await asyncio.to_thread(stock.shelf.probe)
-                await asyncio.to_thread(stock.shelf.suspect_new, f"failed-{secrets.token_hex(8)}")
+                await stock.shelf.off_loop(stock.shelf.probe)
+                await stock.shelf.off_loop(
+                    stock.shelf.suspect_new, f"failed-{secrets.token_hex(8)}"
+                )
             except OSError as error:
                 logger().warning("cache_folder_still_out", why=error.strerror or str(error))
                 continue
@@ -100,6 +104,7 @@ class Upkeep:
             self._cache.open_stock(stock)
             if stock.in_service:
                 logger().info("cache_folder_back", folder=str(stock.shelf.folder))
+                self._cache.returned()
                 await self.find(stock)
 
     async def forget(self) -> None:
@@ -117,7 +122,7 @@ class Upkeep:
             if stock.in_service:
                 held = stock.ration.used_bytes + stock.unknown_bytes
                 try:
-                    await asyncio.to_thread(stock.shelf.promise, held, stopped=True)
+                    await stock.shelf.off_loop(stock.shelf.stop, held)
                 except OSError as error:
                     logger().warning("cache_not_closed", why=error.strerror or str(error))
 

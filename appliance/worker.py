@@ -108,13 +108,16 @@ class Worker:
         return file
 
     def _open(self, key: str) -> OpenFile:
-        """Raises FileNotFoundError, when no folder has it."""
+        """Raises OSError: FileNotFoundError, when no folder has it."""
+        trouble: OSError = FileNotFoundError(key)
         for path in self._folders.paths(key, self._board.folders_out):
             try:
                 return OpenFile(path)
             except FileNotFoundError:
                 continue
-        raise FileNotFoundError(key)
+            except OSError as error:
+                trouble = error
+        raise trouble
 
     def learn_from_disk(self, want: FileWant) -> bool:
         """Reads an inventory or a file list into the gate. False if it is not here, or not it."""
