@@ -107,8 +107,10 @@ async def test_each_file_comes_and_goes_once(tmp_path: Path) -> None:
     for _ in range(3):
         await put_all(cache, range(12), bytes(MB))
         assert sorted(held) == sorted(cache)
+    again = [key for key in cache if cache.path(key).is_relative_to(tmp_path / "disk0")]
     cache.take_out(cache.stocks[0], "a test")
-    await put_all(cache, range(3), bytes(100))
+    for key in again:
+        await put(cache, key, bytes(100))
     await upkeep_of(cache).forget()
     assert sorted(held) == sorted(cache) and len(held) == len(set(held))
     cache.remove_packages(["pkg_x"])
@@ -126,6 +128,18 @@ async def test_files_are_found_wherever_they_fit(tmp_path: Path) -> None:
     with pytest.raises(Problem) as problem:
         await put(cache, "pkg_x/v/more", bytes(11 * MB))
     assert problem.value.code == "cache_full"
+
+
+async def test_nothing_leaves_for_what_finds_no_room_anyway(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, 50 * MB)
+    await put_all(cache, range(5), bytes(MB))
+    landing = await cache.begin("pkg_x/v/large", 40 * MB)
+    with pytest.raises(Problem) as problem:
+        await cache.begin("pkg_x/v/more", 11 * MB)
+    assert problem.value.code == "cache_full" and problem.value.retry_after_s == 2
+    assert len(cache) == 5 and cache.evictions == 0
+    cache.abandon(landing)
+    assert cache.used_bytes == 5 * MB
 
 
 @pytest.mark.parametrize("when", ["land", "write", "place", "sync"])
@@ -172,7 +186,10 @@ async def test_a_folder_that_fails_is_left_and_comes_back(
     path = await put(cache, "pkg_x/v/new", b"new")  # goes elsewhere
     assert len(cache) == 31 - len(on_it)
     assert not path.is_relative_to(victim.shelf.folder)
+    back: list[Stock] = []
+    cache.returned = lambda: back.append(victim)
     await upkeep.revive()
+    assert back == [victim]  # files that were purged meanwhile may be on it
     assert victim.in_service and cache.trouble == "" and cache._board.folders_out == 0
     assert len(cache) == 31 and all(read(cache, key) == b"before" for key in on_it)
     assert cache.used_bytes == 30 * 6 + 3
@@ -246,6 +263,7 @@ async def test_a_file_that_leaves_and_comes_at_once_is_there(tmp_path: Path) -> 
         while cache._sweeps and not sweeping:
             await asyncio.sleep(0)
             sweeping = set(cache._leaving)
+        assert cache.used_bytes >= (len(cache) + len(cache._leaving)) * MB
         for key in sweeping:
             assert not cache.holds(key, MB)
             await put(cache, key, bytes(MB))

@@ -1,6 +1,8 @@
 """What a cache finds again: after a stop, after a kill, and after a power cut."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,59 @@ async def test_a_killed_keeper_s_files_are_all_there(tmp_path: Path) -> None:
     await upkeep.sync()  # they are new still
     assert files_below(tmp_path / "disk0" / ".new") == set()
     assert files_below(tmp_path / "disk0") == set(again)
+
+
+async def test_a_file_has_its_final_name_only_after_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that comes while the disk is being synced waits for the next time."""
+    cache = make_cache(tmp_path, 50 * MB)
+    upkeep, stock = upkeep_of(cache), cache.stocks[0]
+    began, goes_on = threading.Event(), threading.Event()
+    sync = stock.shelf.sync
+
+    def slow() -> None:
+        began.set()
+        assert goes_on.wait(10)
+        sync()
+
+    monkeypatch.setattr(stock.shelf, "sync", slow)
+    for name in ("kept", "evicted", "replaced"):
+        await put(cache, f"pkg_x/v/{name}", b"early")
+    task = asyncio.create_task(upkeep.sync())
+    await asyncio.to_thread(began.wait)
+    assert not (tmp_path / "disk0" / "pkg_x").exists()
+    cache.remove(["pkg_x/v/evicted", "pkg_x/v/replaced"])
+    await put(cache, "pkg_x/v/replaced", b"late")
+    await put(cache, "pkg_x/v/late", b"late")
+    goes_on.set()
+    await task
+    assert [path.name for path in (tmp_path / "disk0" / "pkg_x" / "v").iterdir()] == ["kept"]
+    assert read(cache, "pkg_x/v/late") == read(cache, "pkg_x/v/replaced") == b"late"
+    await upkeep.sync()
+    assert not (tmp_path / "disk0" / ".new").exists() and len(cache) == 3
+
+
+async def test_a_sync_that_is_broken_off_is_made_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path, 50 * MB)
+    upkeep, began, goes_on = upkeep_of(cache), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        began.set()
+        assert goes_on.wait(10)
+
+    await put(cache, "pkg_x/v/1", b"x")
+    with monkeypatch.context() as hanging:
+        hanging.setattr(cache.stocks[0].shelf, "sync", slow)
+        task = asyncio.create_task(upkeep.sync())
+        await asyncio.to_thread(began.wait)
+        task.cancel()
+        goes_on.set()
+        await asyncio.gather(task, return_exceptions=True)
+    await upkeep.close()
+    assert (tmp_path / "disk0" / "pkg_x" / "v" / "1").exists()
 
 
 def lose(path: Path, how: str) -> None:
@@ -83,18 +138,18 @@ async def test_a_power_cut_leaves_no_wrong_file(tmp_path: Path) -> None:
     assert after.used_bytes == 10_000
 
 
-async def test_a_purged_package_does_not_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("boot_id", ["boot", "another"])
+async def test_a_purged_package_does_not_come_back(tmp_path: Path, boot_id: str) -> None:
     """Notices are obeyed before anything was found."""
     before = make_cache(tmp_path, 50 * MB)
     await put_all(before, range(3), b"x")
     await upkeep_of(before).sync()
     await put_all(before, range(3, 6), b"x")
     await put(before, "pkg_y/1", b"x")
-    for boot_id in ("boot", "another"):
-        again = make_cache(tmp_path, 50 * MB, boot_id=boot_id)
-        again.remove_packages(["pkg_x"])
-        await upkeep_of(again).find_all()
-        assert list(again) == ["pkg_y/1"]
+    again = make_cache(tmp_path, 50 * MB, boot_id=boot_id)
+    again.remove_packages(["pkg_x"])
+    await upkeep_of(again).find_all()
+    assert list(again) == ["pkg_y/1"]
 
 
 async def test_the_budget_holds_before_all_is_found(tmp_path: Path) -> None:
@@ -114,7 +169,9 @@ async def test_the_budget_holds_before_all_is_found(tmp_path: Path) -> None:
             await put(again, f"pkg_new/{number}", bytes(MB))
     assert problem.value.code == "cache_full"
     assert on_disk() <= 20 * MB + 1_000  # the promise
+    before = again.used_bytes
     assert again.holds("pkg_x/v/19", MB)  # found because it was asked for
+    assert again.used_bytes == before  # and it counted already
     await upkeep.find_all()
     await put_all(again, range(100, 110), bytes(MB))
     await again.close()
