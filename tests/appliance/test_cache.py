@@ -195,6 +195,27 @@ async def test_a_folder_that_fails_is_left_and_comes_back(
     assert cache.used_bytes == 30 * 6 + 3
 
 
+async def test_what_a_failing_disk_lost_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same boot, and yet what was new cannot be trusted."""
+    cache = make_cache(tmp_path, 50 * MB)
+    upkeep = upkeep_of(cache)
+    whole = await put(cache, "pkg_x/v/whole", b"right")
+    lost = await put(cache, "pkg_x/v/lost", b"right")
+    with monkeypatch.context() as broken:
+
+        def fail() -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        broken.setattr(cache.stocks[0].shelf, "sync", fail)
+        await upkeep.sync()
+    lost.write_bytes(b"wrong")
+    await upkeep.revive()
+    assert list(cache) == ["pkg_x/v/whole"] and not whole.exists()
+    assert read(cache, "pkg_x/v/whole") == b"right" and read(cache, "pkg_x/v/lost") is None
+
+
 async def test_a_folder_that_is_gone_is_no_end(tmp_path: Path) -> None:
     cache = make_cache(tmp_path, 50 * MB)
     upkeep = upkeep_of(cache)

@@ -157,10 +157,12 @@ def test_second_hit_keeps_newcomers_on_probation() -> None:
     """One scan of new files pushes out nothing that was used twice; who returns has passed."""
     index = Index()
     ration = Ration(index, make_policy("lru", "second_hit", index, 10_000))
-    for name in "abcdefgh":
+    for name in "abcd":
         slot = index.add(f"p/{name}", 1, 0)
         ration.insert(slot)
         ration.touch(slot)
+    for name in "efgh":  # a restart found them: they are no newcomers
+        ration.insert(index.add(f"p/{name}", 1, 0), found=True)
     for number in range(100):
         ration.insert(index.add(f"p/{number}", 1, 0))
         for victim in ration.victims(ration.used_bytes - 10, 10):
