@@ -13,25 +13,24 @@ let go. (An answer that is being sent keeps its file to its end, unlinked and un
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.board import Board
-from appliance.evict import Admission, PolicyName, Ration, make_policy
-from appliance.folders import Folders, FolderShare
-from appliance.index import FRESH, NIL, Index
+from appliance.book import Book
+from appliance.evict import Admission, PolicyName
+from appliance.folders import Folders
+from appliance.index import FRESH, NIL
 from appliance.shelf import Found, Shelf
 from appliance.stock import Stock
-from media.inventory import FILE_LIST_NAME, INVENTORY_NAME
 from runtime.errors import Problem
 from runtime.log import logger
 
 _LETTING_GO_S = 5.0  # a worker acknowledges within its tick, 0.25 s; then it is not coming
 _EVICTED_AT_ONCE = 64  # then others have their turn; an unlink takes up to 0.3 ms
-_FORGOTTEN_AT_ONCE = 500
-_TROUBLE_CHARS = 100  # a report's bottleneck is a line
 
 
 @dataclass
@@ -46,8 +45,8 @@ class Landing:
     opening: int  # of the stock, when it began
 
 
-class Cache:
-    """The files of all folders."""
+class Cache(Book):
+    """The files of all folders, and their coming and going."""
 
     def __init__(
         self,
@@ -56,26 +55,16 @@ class Cache:
         policy: PolicyName = "lru",
         admission: Admission = "all",
     ) -> None:
-        self.folders = folders
+        super().__init__(folders, policy, admission)
         self.evictions = 0
         self.disk_ok = True  # the last write was taken
-        # `changed` hears of each file once when it comes and once when it goes.
-        self.changed: Callable[[str, bool], None] = lambda key, held: None
-        self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
-        self.returned: Callable[[], None] = lambda: (
-            None
-        )  # a folder is back; purged files may be, too
+        # A folder is back in service; what was purged meanwhile may be on it.
+        self.returned: Callable[[], None] = lambda: None
         self.upset = asyncio.Event()  # a folder went out of service
         self._board = board
-        self._policy, self._admission = policy, admission
-        self._index = Index()
-        self.stocks = [
-            Stock(Shelf(self.folders, number), self._new_ration(share), share.budget_bytes)
-            for number, share in enumerate(self.folders.shares)
-        ]
         self._leaving: dict[str, asyncio.Event] = {}  # keys that a thread is unlinking
-        self._sweeps: dict[int, asyncio.Task[None]] = {}
-        self._stamped: set[str] = set()
+        self._sweeping: set[int] = set()  # folders
+        self._tasks: set[asyncio.Task[None]] = set()
         # A worker that was asleep may hear an earlier keeper's last words: no name comes twice.
         self._boot = secrets.token_hex(8)
         self._number = 0
@@ -100,128 +89,28 @@ class Cache:
         stock.promised_bytes = left_bytes
         self._tell_folders()
 
-    def _new_ration(self, share: FolderShare) -> Ration:
-        policy = make_policy(self._policy, self._admission, self._index, share.budget_bytes)
-        return Ration(self._index, policy)
-
-    # What is held.
-
-    @property
-    def budget_bytes(self) -> int:
-        """Of all folders in service."""
-        return sum(stock.budget_bytes for stock in self.stocks if stock.in_service)
-
     @property
     def used_bytes(self) -> int:
         """Held, landing, not found yet, and unlinked but perhaps still open."""
         acked = self._board.acked()
         return sum(stock.used_bytes(acked) for stock in self.stocks if stock.in_service)
 
-    @property
-    def pinned_bytes(self) -> int:
-        """What cannot be evicted."""
-        return sum(stock.ration.pinned_bytes for stock in self.stocks if stock.in_service)
-
-    @property
-    def trouble(self) -> str:
-        """Which folder is out of service, and why; empty: none is."""
-        out = [stock for stock in self.stocks if not stock.in_service]
-        if not out:
-            return ""
-        said = f"cache folder {out[0].shelf.folder}: {out[0].trouble}"
-        more = f", and {len(out) - 1} more" if len(out) > 1 else ""
-        return f"{said[: _TROUBLE_CHARS - len(more)]}{more}"
-
-    @property
-    def out(self) -> bool:
-        """No folder is in service."""
-        return not any(stock.in_service for stock in self.stocks)
-
-    def __contains__(self, key: str) -> bool:
-        return self._find(key) != NIL
-
-    def __iter__(self) -> Iterator[str]:
-        """The keys of everything held."""
-        return (key for key in self._index if key in self)
-
-    def __len__(self) -> int:
-        """Of folders that just went out of service some may be counted for a moment."""
-        return len(self._index)
-
-    def directories(self) -> Iterator[list[str]]:
-        """The keys of everything held, directory by directory, each as it is when asked for."""
-        for directory in self._index.directories():
-            yield [f"{directory.path}/{name}" for name in directory.slots]
-
     def holds(self, key: str, size: int | None) -> bool:
         """The file is held, and stands on the disk with all its bytes. One that does not is
         forgotten: someone has been at the folder, and it has to be brought again. One of an
         earlier run that was not found yet is found."""
-        slot = self._find(key)
+        slot = self.find(key)
         if slot == NIL:
             return self._look(key, size)
         try:
             on_disk = self.path(key).stat().st_size
         except OSError:
             on_disk = -1
-        if on_disk == self._index.sizes[slot] and size in (None, on_disk):
+        if on_disk == self.index.sizes[slot] and size in (None, on_disk):
             return True
         logger().error("file_damaged", file=key, bytes=on_disk)
         self.remove([key])
         return False
-
-    def path(self, key: str) -> Path:
-        """Where a held file is now; it may move while it is new: `Folders.paths` tells whereto."""
-        slot = self._find(key)
-        if slot == NIL:
-            return Path(self.folders.final(self.folders.places(key)[0], key))
-        fresh = bool(self._index.flags[slot] & FRESH)
-        return self._stock(slot).shelf.path(key, fresh=fresh)
-
-    def touch(self, key: str) -> None:
-        """The file was served: it is used, and so are the lists without which it could not be."""
-        self._use(key)
-        self._touch_lists(key)
-
-    def _touch_lists(self, key: str) -> None:
-        package_id, _, path = key.partition("/")
-        folder = path.rpartition("/")[0]
-        self._use(f"{package_id}/{folder}/{FILE_LIST_NAME}")
-        self._use(f"{package_id}/{INVENTORY_NAME}")
-        if package_id not in self._stamped:
-            self._stamped.add(package_id)
-            for stock in self.stocks:
-                if stock.in_service:
-                    stock.shelf.stamp(package_id)
-
-    def forget_stamps(self) -> None:
-        """The next use of each package is noted on the disk again."""
-        self._stamped.clear()
-
-    def _use(self, key: str) -> None:
-        slot = self._find(key)
-        if slot != NIL:
-            self._stock(slot).ration.touch(slot)
-
-    def pin(self, key: str, pinned: bool) -> None:
-        """The plan holds the file, or no longer does."""
-        slot = self._find(key)
-        if slot != NIL:
-            self._stock(slot).ration.pin(slot, pinned)
-            directory = self._index.directory(slot)
-            if directory.pinned is not pinned:
-                directory.pinned = None
-
-    def pin_wanted(self) -> None:
-        """Pinned are exactly the files that are `wanted`; whose plan did not change costs nothing.
-        All files of a directory belong to one rendition, or to none, so they are wanted alike."""
-        for directory in self._index.directories():
-            verdict = self.wanted(f"{directory.path}/{INVENTORY_NAME}")
-            if directory.pinned is not verdict:
-                for slot in directory.slots.values():
-                    if self._stock(slot).in_service:
-                        self._stock(slot).ration.pin(slot, verdict)
-                directory.pinned = verdict
 
     # What comes.
 
@@ -255,12 +144,30 @@ class Cache:
             raise
         return Landing(key, size, path, descriptor, stock, stock.openings)
 
-    def check_fits(self, size: int) -> None:
-        """Raises Problem `cache_full` if all eviction could not make room for so many bytes."""
-        if self.out:
-            raise Problem("disk_full", "No cache folder is in service.")
-        if size > max(stock.room_bytes for stock in self.stocks):
-            raise Problem("cache_full", f"{size} bytes cannot be cached here.")
+    async def _make_room(self, stock: Stock, size: int) -> None:
+        """What is held and reserved is within the budget, what had to leave for it has gone, and
+        the disk has the space."""
+        over = stock.claimed_bytes - stock.budget_bytes
+        if over > stock.ration.evictable_bytes:
+            raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
+        if stock.shelf.free_bytes() < size:  # somebody else uses it, too
+            over = max(over, size)
+        if over > 0:
+            self.evict(stock, over)
+        if stock.excess_bytes() > 0:
+            self._sweep_soon(stock)
+        if stock.claimed_bytes > stock.promised_bytes:
+            stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
+            stock.shelf.promise(stock.promised_bytes)
+        if stock.used_bytes(self._board.acked()) <= stock.budget_bytes and over <= 0:
+            return
+        try:
+            # Whoever reserves meanwhile waits for what leaves on their own account.
+            await self._board.acknowledged(self._board.epoch, _LETTING_GO_S)
+        except TimeoutError:  # a worker hangs, and what it may hold open still counts
+            pass
+        if stock.used_bytes(self._board.acked()) > stock.budget_bytes:
+            raise Problem("cache_full", retry_after_s=2)
 
     def write(self, landing: Landing, data: bytes, offset: int) -> None:
         """The bytes are in the landing file. Raises Problem `disk_full`."""
@@ -290,12 +197,12 @@ class Cache:
         os.close(landing.descriptor)
         landing.descriptor = -1
         stock.landing_bytes -= landing.size
-        self._forget_copy(landing.key)
-        slot = self._index.add(landing.key, landing.size, stock.shelf.number)
-        self._index.flags[slot] |= FRESH
+        self.forget_copy(landing.key)
+        slot = self.index.add(landing.key, landing.size, stock.shelf.number)
+        self.index.flags[slot] |= FRESH
         stock.fresh.add(slot)
-        self._insert(stock, slot, landing.key, found=False)
-        self._touch_lists(landing.key)
+        self.insert(stock, slot, landing.key, found=False)
+        self.touch_lists(landing.key)
         self.changed(landing.key, True)
 
     def abandon(self, landing: Landing) -> None:
@@ -308,71 +215,56 @@ class Cache:
             landing.path.unlink()
         landing.stock.landing_bytes -= landing.size
 
-    def _insert(self, stock: Stock, slot: int, key: str, *, found: bool) -> None:
-        pinned = self.wanted(key)
-        stock.ration.insert(slot, pinned=pinned, found=found)
-        directory = self._index.directory(slot)
-        if directory.pinned is not pinned:
-            directory.pinned = pinned if len(directory.slots) == 1 else None
-
-    async def _make_room(self, stock: Stock, size: int) -> None:
-        """What is held and reserved is within the budget, what had to leave for it has gone, and
-        the disk has the space."""
-        over = stock.claimed_bytes - stock.budget_bytes
-        if over > stock.ration.evictable_bytes:
-            raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
-        if stock.shelf.free_bytes() < size:  # somebody else uses it, too
-            over = max(over, size)
-        if over > 0:
-            self.evict(stock, over)
-        if stock.excess_bytes() > 0:
-            self._sweep_soon(stock)
-        if stock.claimed_bytes > stock.promised_bytes:
-            stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
-            stock.shelf.promise(stock.promised_bytes)
-        if stock.used_bytes(self._board.acked()) <= stock.budget_bytes and over <= 0:
-            return
-        try:
-            # Whoever reserves meanwhile waits for what leaves on their own account.
-            await self._board.acknowledged(self._board.epoch, _LETTING_GO_S)
-        except TimeoutError:  # a worker hangs, and what it may hold open still counts
-            pass
-        if stock.used_bytes(self._board.acked()) > stock.budget_bytes:
-            raise Problem("cache_full", retry_after_s=2)
-
     # What leaves.
 
     def remove(self, keys: Iterable[str]) -> int:
         """The files are unlinked. Returns the epoch after which no worker serves them."""
-        slots = [slot for slot in map(self._find, keys) if slot != NIL]
+        slots = [slot for slot in map(self.find, keys) if slot != NIL]
         for slot in slots:
-            self._stock(slot).ration.remove(slot)
+            self.stock_of(slot).ration.remove(slot)
         return self._unlink(slots)
 
     def remove_packages(self, packages: Iterable[str]) -> int:
-        """No file of the packages is left, found or not. Returns the epoch, a new one, after which
-        no worker serves them."""
+        """No file of the packages is found any more, known or not. Returns the epoch, a new one,
+        after which no worker serves them. Their bytes count until they are deleted, too."""
         inodes: list[int] = []
-        freed: list[tuple[Stock, int]] = []
+        hidden: dict[int, list[Path]] = {}
+        freed: Counter[int] = Counter()
         for package_id in packages:
-            for slot in self._index.of_package(package_id):
-                stock, key, size = self._stock(slot), self._index.key(slot), self._index.sizes[slot]
-                if stock.in_service:
-                    stock.ration.remove(slot)
-                    stock.leave(size)
-                    freed.append((stock, size))
-                    self._forget(slot)
-                    self.changed(key, False)
             for stock in self.stocks:
                 if stock.in_service:
-                    inodes += stock.shelf.remove_package(package_id)
-                if stock.scanning:
-                    stock.missed.add(package_id)
-        return self._announce(inodes, freed)
+                    inodes += self._hide(stock, package_id, hidden)
+            for slot in self.index.of_package(package_id):
+                stock, size = self.stock_of(slot), self.index.sizes[slot]
+                if stock.in_service:
+                    stock.ration.remove(slot)
+                    self.give_up(stock, slot)
+                    freed[stock.shelf.number] += size
+        epoch = self._board.announce(inodes)
+        for number in freed.keys() | hidden.keys():  # hidden alone: files that were not found yet
+            stock, folders = self.stocks[number], hidden.get(number, [])
+            self._background(f"delete {number}", self._delete(stock, folders, epoch, freed[number]))
+        return epoch
+
+    def _hide(self, stock: Stock, package_id: str, hidden: dict[int, list[Path]]) -> list[int]:
+        if stock.scanning:
+            stock.missed.add(package_id)
+        try:
+            inodes, folders = stock.shelf.hide_package(package_id)
+        except OSError as error:
+            self.failed(stock, error)
+            return []
+        if folders:
+            hidden.setdefault(stock.shelf.number, []).extend(folders)
+        return inodes
+
+    async def _delete(self, stock: Stock, folders: list[Path], epoch: int, size: int) -> None:
+        await stock.shelf.off_loop(stock.shelf.delete, folders)
+        stock.unlinked(epoch, size)
 
     def evict(self, stock: Stock, bytes_to_free: int) -> None:
         """So many bytes of the folder's files are unlinked, or all that may leave."""
-        slots = stock.ration.victims(bytes_to_free, len(self._index))
+        slots = stock.ration.victims(bytes_to_free, len(self.index))
         self.evictions += len(slots)
         self._unlink(slots)
 
@@ -381,8 +273,8 @@ class Cache:
         inodes: list[int] = []
         freed = []
         for slot in slots:
-            stock, size = self._stock(slot), self._index.sizes[slot]
-            gone, error = _unlink_all(stock.shelf, [self._give_up(stock, slot)])
+            stock, size = self.stock_of(slot), self.index.sizes[slot]
+            gone, error = _unlink_all(stock.shelf, [self.give_up(stock, slot)])
             inodes += gone
             freed.append((stock, size))
             if error is not None:
@@ -395,47 +287,50 @@ class Cache:
             stock.unlinked(epoch, size)
         return epoch
 
-    def _give_up(self, stock: Stock, slot: int) -> tuple[str, bool]:
-        """The file is not held; it still lies there. Returns its key, and whether it is new."""
-        key, fresh = self._index.key(slot), bool(self._index.flags[slot] & FRESH)
-        stock.leave(self._index.sizes[slot])
-        self._forget(slot)
-        self.changed(key, False)
-        return key, fresh
-
     def _sweep_soon(self, stock: Stock) -> None:
         number = stock.shelf.number
-        if number not in self._sweeps:
-            task = asyncio.create_task(self._sweep(stock), name=f"evict {number}")
-            self._sweeps[number] = task
-            task.add_done_callback(lambda _: self._sweeps.pop(number, None))
+        if number not in self._sweeping:
+            self._sweeping.add(number)
+            self._background(f"evict {number}", self._sweep(stock))
 
     async def _sweep(self, stock: Stock) -> None:
-        """Evicts ahead of need, off the loop. A key that is leaving cannot come meanwhile."""
+        """Evicts ahead of need, off the loop."""
         left = stock.excess_bytes()
-        while left > 0 and stock.in_service:
-            slots = stock.ration.victims(left, _EVICTED_AT_ONCE)
-            if not slots:
-                return
-            size = sum(self._index.sizes[slot] for slot in slots)
-            files = [self._give_up(stock, slot) for slot in slots]
-            self.evictions += len(files)
-            gone = asyncio.Event()
-            self._leaving |= dict.fromkeys((key for key, _ in files), gone)
-            try:
-                inodes, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
-            finally:
-                for key, _ in files:
-                    self._leaving.pop(key, None)
-                gone.set()
-            stock.unlinked(self._board.announce(inodes), size)
-            if error is not None:
-                self.failed(stock, error)
-            left -= size
+        try:
+            while left > 0 and stock.in_service:
+                slots = stock.ration.victims(left, _EVICTED_AT_ONCE)
+                if not slots:
+                    return
+                left -= await self._unlink_off_loop(stock, slots)
+        finally:
+            self._sweeping.discard(stock.shelf.number)
+
+    async def _unlink_off_loop(self, stock: Stock, slots: list[int]) -> int:
+        """Returns the bytes that are gone. A key that is leaving cannot come meanwhile."""
+        size = sum(self.index.sizes[slot] for slot in slots)
+        files = [self.give_up(stock, slot) for slot in slots]
+        self.evictions += len(files)
+        gone = asyncio.Event()
+        self._leaving |= dict.fromkeys((key for key, _ in files), gone)
+        try:
+            inodes, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
+        finally:
+            for key, _ in files:
+                self._leaving.pop(key, None)
+            gone.set()
+        stock.unlinked(self._board.announce(inodes), size)
+        if error is not None:
+            self.failed(stock, error)
+        return size
+
+    def _background(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Evictions under way have ended."""
-        await asyncio.gather(*self._sweeps.values(), return_exceptions=True)
+        """What was leaving has left."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # What an earlier run left; called by Upkeep.
 
@@ -445,19 +340,19 @@ class Cache:
             package_id = file.key.partition("/")[0]
             if {file.key, package_id} & stock.missed or file.key in self._leaving:
                 continue
-            slot = self._find(file.key)
+            slot = self.find(file.key)
             if slot == NIL:
-                self._forget_copy(file.key)
-                slot = self._index.add(file.key, file.size, stock.shelf.number)
+                self.forget_copy(file.key)
+                slot = self.index.add(file.key, file.size, stock.shelf.number)
                 if file.fresh:
-                    self._index.flags[slot] |= FRESH
+                    self.index.flags[slot] |= FRESH
                     stock.fresh.add(slot)
                 stock.found(file.size)
-                self._insert(stock, slot, file.key, found=True)
+                self.insert(stock, slot, file.key, found=True)
                 self.changed(file.key, True)
             elif not (
-                self._index.shelf[slot] == stock.shelf.number
-                and bool(self._index.flags[slot] & FRESH) == file.fresh
+                self.index.shelf[slot] == stock.shelf.number
+                and bool(self.index.flags[slot] & FRESH) == file.fresh
             ):
                 inode = stock.shelf.unlink(file.key, fresh=file.fresh)
                 self._board.announce([] if inode is None else [inode])
@@ -488,13 +383,13 @@ class Cache:
 
     def settle(self, stock: Stock, slot: int) -> None:
         """A file that has been synced is in its final place."""
-        key = self._index.key(slot)
+        key = self.index.key(slot)
         try:
             stock.shelf.settle(key)
         except FileNotFoundError:  # someone has been at the folder
             self.remove([key])
             return
-        self._index.flags[slot] &= ~FRESH
+        self.index.flags[slot] &= ~FRESH
 
     # When a folder fails.
 
@@ -513,53 +408,15 @@ class Cache:
         follow."""
         logger().error("cache_folder_out", folder=str(stock.shelf.folder), why=why)
         stock.trouble = why
-        stock.empty(self._new_ration(self.folders.shares[stock.shelf.number]))
+        stock.empty(self.new_ration(self.folders.shares[stock.shelf.number]))
         self._tell_folders()
         self.upset.set()
-
-    async def forget_folder(self, stock: Stock) -> None:
-        """The index knows no file of the folder, which is out of service."""
-        forgotten = 0
-        for directory in self._index.directories():
-            for slot in list(directory.slots.values()):
-                if self._index.shelf[slot] == stock.shelf.number:
-                    key = self._index.key(slot)
-                    self._forget(slot)
-                    self.changed(key, False)
-                    forgotten += 1
-            if forgotten >= _FORGOTTEN_AT_ONCE:
-                forgotten = 0
-                await asyncio.sleep(0)
 
     def _tell_folders(self) -> None:
         bits = sum(1 << s.shelf.number for s in self.stocks if not s.in_service)
         if bits != self._board.folders_out:
             self._board.folders_out = bits
             self._board.advance()
-
-    # Slots.
-
-    def _find(self, key: str) -> int:
-        """The slot of a file in a folder in service, or NIL."""
-        slot = self._index.find(key)
-        return slot if slot != NIL and self._stock(slot).in_service else NIL
-
-    def _stock(self, slot: int) -> Stock:
-        return self.stocks[self._index.shelf[slot]]
-
-    def _forget_copy(self, key: str) -> None:
-        """The index knows no copy in a folder that is out of service."""
-        if (slot := self._index.find(key)) != NIL:
-            self._forget(slot)
-            self.changed(key, False)
-
-    def _forget(self, slot: int) -> None:
-        """The slot is free; what counts it is done with."""
-        stock = self._stock(slot)
-        stock.slot_left(slot)
-        if stock.scanning:
-            stock.missed.add(self._index.key(slot))
-        self._index.drop(slot)
 
 
 def _unlink_all(shelf: Shelf, files: list[tuple[str, bool]]) -> tuple[list[int], OSError | None]:

@@ -21,6 +21,7 @@ import ctypes
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -189,8 +190,10 @@ class Shelf:
         batch: list[Found] = []
         for top, fresh in ((self._new, True), (self.folder, False)):
             for package in self._packages(top):
-                for key, size in _files(top, package):
-                    batch.append(Found(key, size, fresh))
+                for key, entry in _files(top, package):
+                    with suppress(FileNotFoundError):  # evicted meanwhile
+                        size = entry.stat(follow_symlinks=False).st_size
+                        batch.append(Found(key, size, fresh))
                     if len(batch) >= limit:
                         yield batch
                         batch = []
@@ -236,26 +239,30 @@ class Shelf:
             shutil.rmtree(top, ignore_errors=True)
         return right, wrong
 
-    def remove_package(self, package_id: str) -> list[int]:
-        """No file of the package is there, known or not. Returns the inodes of what workers may
-        have had open."""
-        inodes = []
-        for top in (self.folder, self._new):
-            for key, _ in _files(top, package_id):
-                with suppress(FileNotFoundError):
-                    inodes.append((top / key).lstat().st_ino)
-            shutil.rmtree(top / package_id, ignore_errors=True)
-        for top in self.suspects():
-            shutil.rmtree(top / package_id, ignore_errors=True)
-        return inodes
+    def hide_package(self, package_id: str) -> tuple[list[int], list[Path]]:
+        """No file of the package is found any more, known or not. Returns the inodes that workers
+        may have open, and the folders to `delete`: that takes longer."""
+        inodes, hidden = [], []
+        for top in (self.folder, self._new, *self.suspects()):
+            inodes += [entry.inode() for _, entry in _files(top, package_id)]
+            target = self._fill / f"gone-{secrets.token_hex(8)}"
+            with suppress(FileNotFoundError):
+                (top / package_id).rename(target)
+                hidden.append(target)
+        return inodes, hidden
+
+    def delete(self, folders: list[Path]) -> None:
+        """They are gone."""
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _to_json(promise: Promise) -> bytes:
     return json.dumps(promise.__dict__).encode()
 
 
-def _files(top: Path, package: str) -> Iterator[tuple[str, int]]:
-    """Keys and sizes below a package's folder."""
+def _files(top: Path, package: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """Keys and files below a package's folder."""
     left = [package]
     while left:
         folder = left.pop()
@@ -266,8 +273,7 @@ def _files(top: Path, package: str) -> Iterator[tuple[str, int]]:
                     if entry.is_dir(follow_symlinks=False):
                         left.append(key)
                     elif entry.is_file(follow_symlinks=False):
-                        with suppress(FileNotFoundError):  # evicted meanwhile
-                            yield key, entry.stat(follow_symlinks=False).st_size
+                        yield key, entry
         except FileNotFoundError:
             continue
 

@@ -96,7 +96,9 @@ async def test_workers_hear_which_inodes_are_gone(tmp_path: Path) -> None:
     assert worker.since(cursor) == [inodes[0], inodes[2]] and worker.epoch == epoch
     cache.remove_packages(["pkg_x", "pkg_y"])
     assert worker.since(cursor + 2) == [inodes[1]]
-    assert len(cache) == 0 and files_below(tmp_path / "disk0") == set()
+    assert len(cache) == 0 and not (tmp_path / "disk0" / "pkg_x").exists()
+    await cache.close()
+    assert cache.used_bytes == 0 and list((tmp_path / "disk0" / ".fill").iterdir()) == []
 
 
 async def test_each_file_comes_and_goes_once(tmp_path: Path) -> None:
@@ -281,7 +283,7 @@ async def test_a_file_that_leaves_and_comes_at_once_is_there(tmp_path: Path) -> 
     for turn in range(5):
         await put_all(cache, [f"{turn}-{n}" for n in range(98)], bytes(MB))
         sweeping = set(cache._leaving)
-        while cache._sweeps and not sweeping:
+        while cache._tasks and not sweeping:
             await asyncio.sleep(0)
             sweeping = set(cache._leaving)
         assert cache.used_bytes >= (len(cache) + len(cache._leaving)) * MB
