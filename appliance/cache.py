@@ -150,24 +150,33 @@ class Cache(Book):
         over = stock.claimed_bytes - stock.budget_bytes
         if over > stock.ration.evictable_bytes:
             raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
-        if stock.shelf.free_bytes() < size:  # somebody else uses it, too
-            over = max(over, size)
-        if over > 0:
-            self.evict(stock, over)
+        short = stock.shelf.free_bytes() < size  # somebody else uses the disk, too
+        if short or over > 0:
+            self.evict(stock, max(over, size if short else 0))
         if stock.excess_bytes() > 0:
             self._sweep_soon(stock)
         if stock.claimed_bytes > stock.promised_bytes:
             stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
             stock.shelf.promise(stock.promised_bytes)
-        if stock.used_bytes(self._board.acked()) <= stock.budget_bytes and over <= 0:
-            return
+        await self._let_go(stock, size, self._board.epoch if short else 0)
+
+    async def _let_go(self, stock: Stock, size: int, epoch: int) -> None:
+        """What left has gone, so that the file may land, and all that was unlinked by the epoch."""
+        stock.waiting_bytes += size
         try:
-            # Whoever reserves meanwhile waits for what leaves on their own account.
-            await self._board.acknowledged(self._board.epoch, _LETTING_GO_S)
+            async with asyncio.timeout(_LETTING_GO_S):
+                # Words in memory ring no bell.
+                while self._must_wait(stock, size, epoch):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         except TimeoutError:  # a worker hangs, and what it may hold open still counts
-            pass
-        if stock.used_bytes(self._board.acked()) > stock.budget_bytes:
-            raise Problem("cache_full", retry_after_s=2)
+            if self._must_wait(stock, size, 0):
+                raise Problem("cache_full", retry_after_s=2) from None
+        finally:
+            stock.waiting_bytes -= size
+
+    def _must_wait(self, stock: Stock, size: int, epoch: int) -> bool:
+        acked = self._board.acked()
+        return stock.used_bytes(acked) + size > stock.budget_bytes or acked < epoch
 
     def write(self, landing: Landing, data: bytes, offset: int) -> None:
         """The bytes are in the landing file. Raises Problem `disk_full`."""

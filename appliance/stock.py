@@ -2,7 +2,8 @@
 but for the shelf it belongs to.
 
 Used bytes are those held, those that an earlier run left and that were not found yet, those
-reserved for files on their way in, and those unlinked that a worker has not let go of.
+reserved for files on their way in (once they may land), and those unlinked that a worker has not
+let go of.
 """
 
 import errno
@@ -32,6 +33,7 @@ class Stock:
         self.scanning = False  # an earlier run's files are being found
         self.unknown_bytes = 0  # … of which so many are left, at most
         self.landing_bytes = 0
+        self.waiting_bytes = 0  # of those: for files that must wait until others have left
         self.promised_bytes = 0  # what a restarted keeper would reckon with
         self.fresh: set[int] = set()  # slots in no syncfs yet
         self.syncing: set[int] = set()  # slots in the one that is under way
@@ -55,7 +57,7 @@ class Stock:
         """All that counts, when every worker has acknowledged the epoch `acked`."""
         self._unlinked = [(epoch, size) for epoch, size in self._unlinked if epoch > acked]
         gone = sum(size for _, size in self._unlinked)
-        return self.claimed_bytes + self._leaving_bytes + gone
+        return self.claimed_bytes - self.waiting_bytes + self._leaving_bytes + gone
 
     @property
     def room_bytes(self) -> int:

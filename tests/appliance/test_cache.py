@@ -293,3 +293,32 @@ async def test_a_file_that_leaves_and_comes_at_once_is_there(tmp_path: Path) -> 
         await cache.close()
         assert files_below(tmp_path / "disk0") == set(cache)
         assert cache.used_bytes == len(cache) * MB <= cache.budget_bytes
+
+
+async def test_many_fills_at_a_full_cache_all_get_room_in_turn(tmp_path: Path) -> None:
+    """Room is used up faster than workers let go: fills wait for it, and what they may write is
+    never more than the budget."""
+    cache = make_cache(tmp_path, 30 * MB)
+    board = Board(tmp_path / "board")
+    row = board.row(0)
+    row[Word.ALIVE], most = 1, 0
+
+    async def acknowledge() -> None:
+        while True:
+            row[Word.ACKED] = board.epoch
+            await asyncio.sleep(0.02)
+
+    async def fill(lane: int) -> None:
+        nonlocal most
+        for number in range(20):
+            await put(cache, f"pkg_x/v/{lane}-{number}", bytes(MB))
+            most = max(most, cache.used_bytes)
+
+    worker = asyncio.create_task(acknowledge())
+    try:
+        await asyncio.gather(*(fill(lane) for lane in range(8)))
+    finally:
+        worker.cancel()
+    await cache.close()
+    assert 25 * MB < most <= cache.budget_bytes
+    assert files_below(tmp_path / "disk0") == set(cache)

@@ -149,6 +149,7 @@ async def test_a_purged_package_does_not_come_back(tmp_path: Path, boot_id: str)
     again = make_cache(tmp_path, 50 * MB, boot_id=boot_id)
     again.remove_packages(["pkg_x"])
     await upkeep_of(again).find_all()
+    await again.close()
     assert list(again) == ["pkg_y/1"] and files_below(tmp_path / "disk0") == {"pkg_y/1"}
 
 

@@ -58,7 +58,9 @@ def test_a_deleted_title_is_gone_everywhere(
     assert status_of(url) == 200
     cluster.nearcast("title", "delete", "Gone")
     eventually(lambda: status_of(url) == 410)
-    eventually(lambda: not list((cluster.data / "appliances").glob(f"*/cache/**/{package_id}")))
+    caches = cluster.data / "appliances"
+    eventually(lambda: not list(caches.glob(f"*/cache/{package_id}")))
+    eventually(lambda: not list(caches.glob(f"*/cache/.new/*/{package_id}")))
     eventually(lambda: not list((cluster.data / "store").rglob(f"{package_id}/*")))
     assert cluster.nearcast("title", "show", "Gone", check=False)["code"] == "unknown_title"
 
