@@ -37,6 +37,7 @@ class Stock:
         self.promised_bytes = 0  # what a restarted keeper would reckon with
         self.fresh: set[int] = set()  # slots in no syncfs yet
         self.syncing: set[int] = set()  # slots in the one that is under way
+        self.synced: set[int] = set()  # slots that may go to their final places
         self.missed: set[str] = set()  # keys that left while a scan looked at their folder
         self._leaving_bytes = 0
         self._unlinked: list[tuple[int, int]] = []  # (epoch, bytes)
@@ -85,6 +86,7 @@ class Stock:
         """The slot is another's from now on."""
         self.fresh.discard(slot)
         self.syncing.discard(slot)
+        self.synced.discard(slot)
 
     def found(self, size: int) -> None:
         """So many of the unknown bytes are known."""
@@ -115,5 +117,6 @@ class Stock:
         self.scanning = False
         self.fresh.clear()
         self.syncing.clear()
+        self.synced.clear()
         self._unlinked.clear()
         self._full = 0

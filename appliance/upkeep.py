@@ -64,26 +64,34 @@ class Upkeep:
         self._cache.found_all(stock)
         logger().info("found_again", folder=str(stock.shelf.folder), files=len(self._cache))
 
-    async def sync(self) -> None:
-        """All files that are held now are on their disks, in their final places."""
-        await asyncio.gather(*(self._sync_stock(stock) for stock in self._cache.stocks))
+    async def sync(self, *, settle: bool = True) -> None:
+        """All files that are held now are on their disks. They are in their final places, too, or,
+        without `settle`, will be the next time: a worker may just have been told where a file is,
+        and should find it there."""
+        await asyncio.gather(*(self._sync_stock(stock, settle) for stock in self._cache.stocks))
 
-    async def _sync_stock(self, stock: Stock) -> None:
-        if not stock.fresh:
-            return
-        stock.syncing, stock.fresh = stock.fresh, set()
+    async def _sync_stock(self, stock: Stock, settle: bool) -> None:
         try:
-            await stock.shelf.off_loop(stock.shelf.sync)
-            while stock.syncing:
-                for slot in list(islice(stock.syncing, _SETTLED_AT_ONCE)):
-                    self._cache.settle(stock, slot)
-                    stock.syncing.discard(slot)
-                await asyncio.sleep(0)
+            await self._settle(stock)
+            if stock.fresh:
+                stock.syncing, stock.fresh = stock.fresh, set()
+                await stock.shelf.off_loop(stock.shelf.sync)
+                stock.synced |= stock.syncing
+                stock.syncing = set()
+            if settle:
+                await self._settle(stock)
         except OSError as error:
             self._cache.failed(stock, error)
         finally:  # what was not done is for the next time, in `close` at the latest
             stock.fresh |= stock.syncing
             stock.syncing = set()
+
+    async def _settle(self, stock: Stock) -> None:
+        while stock.synced:
+            for slot in list(islice(stock.synced, _SETTLED_AT_ONCE)):
+                self._cache.settle(stock, slot)
+                stock.synced.discard(slot)
+            await asyncio.sleep(0)
 
     async def revive(self) -> None:
         """Folders out of service that take files again are back; what was new in them when they
@@ -129,7 +137,7 @@ class Upkeep:
     async def _sync(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
-            await self.sync()
+            await self.sync(settle=False)
 
     async def _revive(self) -> None:
         while True:

@@ -73,6 +73,21 @@ async def test_a_file_has_its_final_name_only_after_a_sync(
     assert not (tmp_path / "disk0" / ".new").exists() and len(cache) == 3
 
 
+async def test_where_a_worker_was_told_a_file_is_it_stays_a_while(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, 50 * MB)
+    upkeep = upkeep_of(cache)
+    told = [await put(cache, "pkg_x/v/1", b"x")]
+    for _ in range(3):
+        await upkeep.sync(settle=False)
+        assert told[-1].exists()
+        told.append(await put(cache, f"pkg_x/v/{len(told) + 1}", b"x"))
+    assert [path.exists() for path in told] == [False, False, True, True]
+    assert all(read(cache, key) == b"x" for key in cache)
+    cache.remove([f"pkg_x/v/{len(told) - 1}"])  # synced, and not settled
+    await upkeep.close()
+    assert files_below(tmp_path / "disk0") == set(cache) and len(cache) == 3
+
+
 async def test_a_sync_that_is_broken_off_is_made_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
