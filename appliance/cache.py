@@ -60,7 +60,6 @@ class Cache(Book):
         self.disk_ok = True  # the last write was taken
         # A folder is back in service; what was purged meanwhile may be on it.
         self.returned: Callable[[], None] = lambda: None
-        self.upset = asyncio.Event()  # a folder went out of service
         self._board = board
         self._leaving: dict[str, asyncio.Event] = {}  # keys that a thread is unlinking
         self._sweeping: set[int] = set()  # folders
@@ -419,7 +418,7 @@ class Cache(Book):
         stock.trouble = why
         stock.empty(self.new_ration(self.folders.shares[stock.shelf.number]))
         self._tell_folders()
-        self.upset.set()
+        stock.upset.set()
 
     def _tell_folders(self) -> None:
         bits = sum(1 << s.shelf.number for s in self.stocks if not s.in_service)

@@ -6,6 +6,7 @@ reserved for files on their way in (once they may land), and those unlinked that
 let go of.
 """
 
+import asyncio
 import errno
 
 from appliance.evict import Ration
@@ -30,6 +31,7 @@ class Stock:
         self.budget_bytes = budget_bytes
         self.slack_bytes = min(budget_bytes // _SLACK_PARTS, _MOST_SLACK_BYTES)
         self.trouble = ""  # why it is out of service; empty: it is in service
+        self.upset = asyncio.Event()  # it went out of service
         self.scanning = False  # an earlier run's files are being found
         self.unknown_bytes = 0  # … of which so many are left, at most
         self.landing_bytes = 0

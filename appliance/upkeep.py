@@ -32,8 +32,9 @@ class Upkeep:
         """Returns never; what goes wrong with a disk is the folder's matter."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.find_all(), name="find")
-            group.create_task(self._sync(), name="sync")
-            group.create_task(self._revive(), name="revive")
+            for stock in self._cache.stocks:
+                group.create_task(self._sync(stock), name=f"sync {stock.shelf.number}")
+                group.create_task(self._revive(stock), name=f"revive {stock.shelf.number}")
             group.create_task(self._stamp(), name="stamp")
             group.create_task(self._scrubber.run(), name="scrub")
 
@@ -96,31 +97,34 @@ class Upkeep:
     async def revive(self) -> None:
         """Folders out of service that take files again are back; what was new in them when they
         failed is verified first."""
-        for stock in self._cache.stocks:
-            if stock.in_service:
-                continue
-            try:
-                await self.forget()
-                await stock.shelf.off_loop(stock.shelf.probe)
-                await stock.shelf.off_loop(
-                    stock.shelf.suspect_new, f"failed-{secrets.token_hex(8)}"
-                )
-            except OSError as error:
-                logger().warning("cache_folder_still_out", why=error.strerror or str(error))
-                continue
-            self._forgotten.discard(stock.shelf.number)
-            self._cache.open_stock(stock)
-            if stock.in_service:
-                logger().info("cache_folder_back", folder=str(stock.shelf.folder))
-                self._cache.returned()
-                await self.find(stock)
+        await asyncio.gather(*(self._revive_stock(stock) for stock in self._cache.stocks))
+
+    async def _revive_stock(self, stock: Stock) -> None:
+        if stock.in_service:
+            return
+        shelf = stock.shelf
+        try:
+            await self._forget_stock(stock)
+            await shelf.off_loop(shelf.probe)
+            await shelf.off_loop(shelf.suspect_new, f"failed-{secrets.token_hex(8)}")
+        except OSError as error:
+            logger().warning("cache_folder_still_out", why=error.strerror or str(error))
+            return
+        self._forgotten.discard(shelf.number)
+        self._cache.open_stock(stock)
+        if stock.in_service:
+            logger().info("cache_folder_back", folder=str(shelf.folder))
+            self._cache.returned()
+            await self.find(stock)
 
     async def forget(self) -> None:
         """The index is rid of folders that went out of service."""
-        for stock in self._cache.stocks:
-            if not stock.in_service and stock.shelf.number not in self._forgotten:
-                self._forgotten.add(stock.shelf.number)
-                await self._cache.forget_folder(stock)
+        await asyncio.gather(*(self._forget_stock(stock) for stock in self._cache.stocks))
+
+    async def _forget_stock(self, stock: Stock) -> None:
+        if not stock.in_service and stock.shelf.number not in self._forgotten:
+            self._forgotten.add(stock.shelf.number)
+            await self._cache.forget_folder(stock)
 
     async def close(self) -> None:
         """Everything is on the disk, and the next start knows how much there is."""
@@ -134,20 +138,21 @@ class Upkeep:
                 except OSError as error:
                     logger().warning("cache_not_closed", why=error.strerror or str(error))
 
-    async def _sync(self) -> None:
+    # Folder by folder: a disk that hangs holds up no other.
+
+    async def _sync(self, stock: Stock) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
-            await self.sync(settle=False)
+            await self._sync_stock(stock, settle=False)
 
-    async def _revive(self) -> None:
+    async def _revive(self, stock: Stock) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._retry_s):
-                    await self._cache.upset.wait()
-                self._cache.upset.clear()
-                await self.forget()
-            except TimeoutError:
-                await self.revive()
+            await stock.upset.wait()
+            stock.upset.clear()
+            await self._forget_stock(stock)
+            while not stock.in_service:
+                await asyncio.sleep(self._retry_s)
+                await self._revive_stock(stock)
 
     async def _stamp(self) -> None:
         while True:

@@ -218,6 +218,25 @@ async def test_what_a_failing_disk_lost_is_not_served(
     assert read(cache, "pkg_x/v/whole") == b"right" and read(cache, "pkg_x/v/lost") is None
 
 
+async def test_a_failed_folder_comes_back_by_itself(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, 50 * MB, 50 * MB)
+    await put_all(cache, range(20), b"x")
+    upkeep = Upkeep(cache, Scrubber(cache, 0), retry_s=0.02)
+    task = asyncio.create_task(upkeep.run())
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                for stock in cache.stocks:
+                    cache.take_out(stock, "a test")
+                assert cache.out and list(cache) == []
+                while cache.trouble or len(list(cache)) < 20:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        assert cache.used_bytes == 20 and len(cache) == 20
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_folder_that_is_gone_is_no_end(tmp_path: Path) -> None:
     cache = make_cache(tmp_path, 50 * MB)
     upkeep = upkeep_of(cache)
