@@ -155,9 +155,12 @@ class Cache(Book):
         if stock.excess_bytes() > 0:
             self._sweep_soon(stock)
         if stock.claimed_bytes > stock.promised_bytes:
-            stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
-            stock.shelf.promise(stock.promised_bytes)
+            self._promise(stock)
         await self._let_go(stock, size, self._board.epoch if short else 0)
+
+    def _promise(self, stock: Stock) -> None:
+        stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
+        stock.shelf.promise(stock.promised_bytes)
 
     async def _let_go(self, stock: Stock, size: int, epoch: int) -> None:
         """What left has gone, so that the file may land, and all that was unlinked by the epoch."""
@@ -227,7 +230,7 @@ class Cache(Book):
 
     def remove(self, keys: Iterable[str]) -> int:
         """The files are unlinked. Returns the epoch after which no worker serves them."""
-        slots = [slot for slot in map(self.find, keys) if slot != NIL]
+        slots = [slot for slot in dict.fromkeys(map(self.find, keys)) if slot != NIL]
         for slot in slots:
             self.stock_of(slot).ration.remove(slot)
         return self._unlink(slots)
@@ -342,6 +345,10 @@ class Cache(Book):
 
     # What an earlier run left; called by Upkeep.
 
+    def begin_finding(self, stock: Stock) -> None:
+        """What has left the folder by now will not be seen there any more."""
+        stock.missed.intersection_update(self._leaving)
+
     def adopt(self, stock: Stock, files: Iterable[Found]) -> None:
         """Files that stand in the folder are held. Second copies are unlinked."""
         for file in files:
@@ -367,13 +374,14 @@ class Cache(Book):
                 stock.found(file.size)
 
     def found_all(self, stock: Stock) -> None:
-        """Nothing of an earlier run is left to be found in the folder."""
+        """Nothing of an earlier run is left to be found in the folder. Raises OSError."""
         stock.scanning = False
         stock.unknown_bytes = 0
         stock.missed.clear()
         over = stock.claimed_bytes - stock.budget_bytes
         if over > 0:  # the budget is smaller than it was
             self.evict(stock, over)
+        self._promise(stock)
 
     def _look(self, key: str, size: int | None) -> bool:
         """The file was not found yet, and is there."""

@@ -96,7 +96,7 @@ class Shelf:
             write_durably(self.folder / _HELD, _to_json(promise))
         if promise is not None and promise.boot_id == self._folders.boot_id:
             return promise.bytes
-        if not any(True for _ in self._packages(self.folder)) and not self.suspects():
+        if not (self._packages(self.folder) or self._packages(self._new) or self.suspects()):
             return 0
         disk = os.statvfs(self.folder)
         return (disk.f_blocks - disk.f_bfree) * disk.f_frsize

@@ -120,5 +120,6 @@ class Stock:
         self.fresh.clear()
         self.syncing.clear()
         self.synced.clear()
+        self.missed.clear()
         self._unlinked.clear()
         self._full = 0

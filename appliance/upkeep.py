@@ -53,16 +53,17 @@ class Upkeep:
             right, wrong = await stock.shelf.off_loop(stock.shelf.clear_suspects)
             if right or wrong:
                 logger().info("suspects_verified", right=right, wrong=wrong)
+            self._cache.begin_finding(stock)
             walk = stock.shelf.walk(_FOUND_AT_ONCE)
             empty: Sequence[Found] | None = None
             while (batch := await stock.shelf.off_loop(next, walk, empty)) is not None:
                 if stock.openings != opening or not stock.in_service:
                     return
                 self._cache.adopt(stock, batch)
+            self._cache.found_all(stock)
         except OSError as error:
             self._cache.failed(stock, error)
             return
-        self._cache.found_all(stock)
         logger().info("found_again", folder=str(stock.shelf.folder), files=len(self._cache))
 
     async def sync(self, *, settle: bool = True) -> None:
