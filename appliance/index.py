@@ -2,7 +2,7 @@
 
 A file is a number, its *slot*. Its key, `{package_id}/{path}`, is looked up in two steps: the
 directory, then the name in it. Names such as `12.m4s` are shared by all directories. What is known
-of a file stands in columns, and queues are links between slots, so a file costs about 100 bytes
+of a file stands in columns, and queues are links between slots, so a file costs about 85 bytes
 and every operation the same, however many there are (tests/appliance/index_memory.py measures).
 """
 
