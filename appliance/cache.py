@@ -345,15 +345,13 @@ class Cache(Book):
 
     # What an earlier run left; called by Upkeep.
 
-    def begin_finding(self, stock: Stock) -> None:
-        """What has left the folder by now will not be seen there any more."""
-        stock.missed.intersection_update(self._leaving)
-
     def adopt(self, stock: Stock, files: Iterable[Found]) -> None:
         """Files that stand in the folder are held. Second copies are unlinked."""
         for file in files:
-            package_id = file.key.partition("/")[0]
-            if {file.key, package_id} & stock.missed or file.key in self._leaving:
+            if self._has_left(stock, file):
+                continue
+            if file.key in self._leaving:  # and so do all its copies
+                self._unlink_copy(stock, file)
                 continue
             slot = self.find(file.key)
             if slot == NIL:
@@ -369,9 +367,18 @@ class Cache(Book):
                 self.index.shelf[slot] == stock.shelf.number
                 and bool(self.index.flags[slot] & FRESH) == file.fresh
             ):
-                inode = stock.shelf.unlink(file.key, fresh=file.fresh)
-                self._board.announce([] if inode is None else [inode])
+                self._unlink_copy(stock, file)
                 stock.found(file.size)
+
+    def _unlink_copy(self, stock: Stock, file: Found) -> None:
+        inode = stock.shelf.unlink(file.key, fresh=file.fresh)
+        self._board.announce([] if inode is None else [inode])
+
+    def _has_left(self, stock: Stock, file: Found) -> bool:
+        """The scan saw the file, and it was removed before we heard of it."""
+        if file.key not in stock.missed and file.key.partition("/")[0] not in stock.missed:
+            return False
+        return not stock.shelf.path(file.key, fresh=file.fresh).exists()
 
     def found_all(self, stock: Stock) -> None:
         """Nothing of an earlier run is left to be found in the folder. Raises OSError."""

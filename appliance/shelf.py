@@ -231,11 +231,12 @@ class Shelf:
             for package in self._packages(top):
                 for key, _ in _files(top, package):
                     path, final = top / key, self.path(key, fresh=False)
-                    if _is_right(path) and not final.exists():
+                    if not _is_right(path) or final.exists():
+                        wrong += 1
+                        continue
+                    with suppress(FileNotFoundError):  # purged meanwhile
                         _move(path, final)
                         right += 1
-                    else:
-                        wrong += 1
             shutil.rmtree(top, ignore_errors=True)
         return right, wrong
 

@@ -40,7 +40,9 @@ class Stock:
         self.fresh: set[int] = set()  # slots in no syncfs yet
         self.syncing: set[int] = set()  # slots in the one that is under way
         self.synced: set[int] = set()  # slots that may go to their final places
-        self.missed: set[str] = set()  # keys that left while a scan looked at their folder
+        # Keys and packages that left while the folder was scanned: the scan's word on them may be
+        # out of date.
+        self.missed: set[str] = set()
         self._leaving_bytes = 0
         self._unlinked: list[tuple[int, int]] = []  # (epoch, bytes)
         self.openings = 0  # a file that was landing before the last one has no place any more

@@ -53,12 +53,14 @@ class Upkeep:
             right, wrong = await stock.shelf.off_loop(stock.shelf.clear_suspects)
             if right or wrong:
                 logger().info("suspects_verified", right=right, wrong=wrong)
-            self._cache.begin_finding(stock)
             walk = stock.shelf.walk(_FOUND_AT_ONCE)
             empty: Sequence[Found] | None = None
-            while (batch := await stock.shelf.off_loop(next, walk, empty)) is not None:
+            while True:
+                batch = await stock.shelf.off_loop(next, walk, empty)
                 if stock.openings != opening or not stock.in_service:
                     return
+                if batch is None:
+                    break
                 self._cache.adopt(stock, batch)
             self._cache.found_all(stock)
         except OSError as error:
