@@ -60,6 +60,11 @@ class Book:
         return f"{said[: _TROUBLE_CHARS - len(more)]}{more}"
 
     @property
+    def finding(self) -> bool:
+        """Some of what an earlier run held may not be known yet."""
+        return any(stock.scanning and stock.in_service for stock in self.stocks)
+
+    @property
     def out(self) -> bool:
         """No folder is in service."""
         return not any(stock.in_service for stock in self.stocks)

@@ -21,8 +21,9 @@ async def test_a_stop_leaves_everything_in_its_place(tmp_path: Path) -> None:
     again = make_cache(tmp_path, 50 * MB, 50 * MB, boot_id="another")
     assert again.used_bytes == used and len(again) == 0  # known before they are found
     assert all(read(again, key) for key in held)  # and served
+    assert again.finding and not first.finding
     await upkeep_of(again).find_all()
-    assert sorted(again) == held and again.used_bytes == used
+    assert sorted(again) == held and again.used_bytes == used and not again.finding
 
 
 async def test_a_killed_keeper_s_files_are_all_there(tmp_path: Path) -> None:
