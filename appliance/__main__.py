@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument("--link", type=Path, default=Path())
     parser.add_argument("--public-url", default="")
     parser.add_argument("--slot", type=int, default=0)
-    parser.add_argument("--socket-fd", type=int, default=-1)
+    parser.add_argument("--socket-fd", type=int, action="append", default=[])
     launch, given = Launch.parse(parser), parser.parse_args()
 
     async def live(service: Service) -> None:

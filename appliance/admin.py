@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import BaseModel, ConfigDict, Field
 
-from media.fleet import DrainRequest, Report
-from media.ids import PackageId
+from appliance.quality import SessionQuality
+from media.fleet import DrainRequest, PurgeTarget, Quality, Report
 from media.keys import Keyring
 from media.token import TokenRefused, verify_machine_token
 from runtime.api import Authenticate, Call, Caller, Route, make_app, openapi
@@ -29,17 +30,31 @@ class State(BaseModel):
     plan_missing_files: int
 
 
-class PurgeOrder(BaseModel):
-    """`POST /v1/purge`"""
+class HowMany(BaseModel):
+    """How many sessions to show, of at most quality.MAX_SESSIONS."""
 
-    model_config = ConfigDict(extra="forbid")
-    package_id: PackageId
+    model_config = ConfigDict(extra="ignore")
+    count: int = Field(100, ge=1, le=1000)
+
+
+class Sessions(BaseModel):
+    """`GET /v1/sessions`: the sums over all since boot, and the sessions heard last."""
+
+    totals: Quality
+    remembered: int
+    sessions: tuple[SessionQuality, ...]
 
 
 class Ok(BaseModel):
     """Done."""
 
     ok: bool = True
+
+
+class Unlinked(Ok):
+    """Purged."""
+
+    files: int
 
 
 def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
@@ -59,6 +74,14 @@ def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
         Route("GET", "/metrics", admin.metrics, "Prometheus metrics", media_type="text/plain"),
         Route("GET", "/v1/state", admin.state, "What it is and does", answer=State),
         Route(
+            "GET",
+            "/v1/sessions",
+            admin.sessions,
+            "How sessions play, by their players' words; the one heard last comes first",
+            query=HowMany,
+            answer=Sessions,
+        ),
+        Route(
             "PUT",
             "/v1/drain",
             admin.drain,
@@ -71,11 +94,12 @@ def make_admin_app(keeper: "Keeper", trust: Path) -> web.Application:
             "POST",
             "/v1/purge",
             admin.purge,
-            "Unlinks a package; answers when no worker serves it any more",
-            body=PurgeOrder,
-            answer=Ok,
+            "Unlinks a title, a package or what a pattern matches; answers when no worker has any "
+            "of it at hand",
+            body=PurgeTarget,
+            answer=Unlinked,
             roles=_FLEET,
-            errors=("unavailable",),
+            errors=("unavailable", "disk_full"),
         ),
     ]
     described = openapi(routes, "Nearcast appliance", "1")
@@ -103,7 +127,9 @@ class _Admin:
         return Ok()
 
     async def metrics(self, call: Call) -> web.Response:
-        return web.Response(body=self._keeper.metrics(), content_type="text/plain", charset="utf-8")
+        return web.Response(
+            body=self._keeper.metrics(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
 
     async def state(self, call: Call) -> State:
         keeper = self._keeper
@@ -115,16 +141,26 @@ class _Admin:
             plan_missing_files=keeper.plan.missing_files,
         )
 
+    async def sessions(self, call: Call) -> Sessions:
+        players = self._keeper.watch.players
+        return Sessions(
+            totals=players.totals,
+            remembered=len(players),
+            sessions=tuple(players.sessions(call.query(HowMany).count)),
+        )
+
     async def drain(self, call: Call) -> Ok:
         self._keeper.drain(call.body(DrainRequest).draining)
         return Ok()
 
-    async def purge(self, call: Call) -> Ok:
+    async def purge(self, call: Call) -> Unlinked:
         try:
-            await self._keeper.purge(call.body(PurgeOrder).package_id)
+            files = await self._keeper.purger.purge(call.body(PurgeTarget))
         except TimeoutError:
-            raise Problem("unavailable", "A worker has not let go of the package yet.") from None
-        return Ok()
+            raise Problem("unavailable", "A worker has not let go of the files yet.") from None
+        except OSError as error:
+            raise Problem("disk_full", f"The disk takes no changes: {error.strerror}.") from None
+        return Unlinked(files=files)
 
 
 def _authenticator(appliance_id: str, trust: Path) -> Authenticate:

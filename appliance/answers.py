@@ -1,9 +1,10 @@
-"""Heads of answers on the data port, built once per file or error. Pure."""
+"""Heads of answers on the data port. What depends on the file alone is built once. Pure."""
 
+import functools
 import json
 
-from appliance.gate import FileWant
 from appliance.http1 import REASONS
+from appliance.want import FileWant
 from media.inventory import content_type
 from runtime.errors import Problem
 
@@ -20,26 +21,35 @@ PREFLIGHT = (
 )
 
 
-def etag_of(want: FileWant) -> bytes:
-    """The strong entity tag: the file's SHA-256."""
-    return b'"%b"' % want.sha256.encode()
+class Listed:
+    """A file that an inventory lists, with what every answer for it has in common: `fields`, whole
+    lines, and `whole`, the head of a 200 as far as it is the same for everyone."""
 
+    __slots__ = ("etag", "fields", "key", "quoted", "rendition_id", "size", "want", "whole")
 
-def file_fields(want: FileWant, max_age_s: int, cache_status: bytes) -> bytes:
-    """Header lines of a file's answer. The package never changes, and the token ends with it:
-    so the answer may be kept as long as the token lives."""
-    return b"".join(
-        (
-            b"Content-Type: %b\r\n" % content_type(want.path).encode(),
-            b"ETag: %b\r\n" % etag_of(want),
-            b"Accept-Ranges: bytes\r\n",
-            b"Cache-Control: private, max-age=%d, immutable\r\n" % max(0, max_age_s),
-            b"Cache-Status: %b\r\n" % cache_status,
+    def __init__(self, want: FileWant, rendition_id: str | None) -> None:
+        self.want = want
+        self.key = want.key
+        self.quoted = json.dumps("/" + want.object_key)  # as the access log writes it
+        self.size = want.max_bytes if want.size is None else want.size
+        self.rendition_id = rendition_id
+        self.etag = b'"%b"' % want.sha256.encode()
+        self.fields = b"Content-Type: %b\r\nETag: %b\r\nAccept-Ranges: bytes\r\n%b" % (
+            content_type(want.path).encode(),
+            self.etag,
             CORS,
         )
-    )
+        self.whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (self.size, self.fields)
 
 
+def varying(lines: bytes, expires_s: int, now_s: float) -> bytes:
+    """`lines`, and how long the answer may be kept. The package never changes, and the token ends
+    with it: so for the rest of the token's life."""
+    life_s = max(0, expires_s - int(now_s))
+    return b"%bCache-Control: private, max-age=%d, immutable\r\n" % (lines, life_s)
+
+
+@functools.lru_cache(maxsize=256)
 def error(code: str, retry_s: int | None = None) -> tuple[int, bytes, bytes]:
     """Status, header lines and body of an error: short JSON with its stable code, not stored."""
     problem = Problem(code, retry_after_s=retry_s)

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TextIO
 
 from appliance.board import MAX_WORKERS, Board, Word
+from appliance.certificates import Certificates
+from appliance.doors import Door
 from appliance.folders import Folders, shares_of
 from appliance.keeper import Keeper, private_socket
 from appliance.settings import ApplianceSettings
 from appliance.shelf import machine_boot_id
+from appliance.wire import Plain, Secure
 from appliance.worker import Worker
 from media.objects import open_store
 from runtime.errors import Problem
@@ -69,22 +72,30 @@ async def parent(service: Service, launch: Launch) -> None:
         board.row(slot)[Word.ALIVE] = 0
     listeners = _listeners(settings.listen, settings.workers)
     data_url = url_of(listeners[0])
+    secure: list[socket.socket] = []
+    if settings.tls_listen:
+        _certificates(settings)
+        secure = _listeners(settings.tls_listen, settings.workers)
+    urls = {"tls": url_of(secure[0]).replace("http:", "https:")} if secure else {}
     link = private_socket("keeper")
     public_url = settings.public_url or data_url
     keeper = Daemon("keeper", [*_argv(launch, "keeper", link), f"--public-url={public_url}"])
-    workers = [_worker(launch, slot, s, link, board) for slot, s in enumerate(listeners)]
+    workers = [
+        _worker(launch, slot, list(sockets), link, board)
+        for slot, sockets in enumerate(zip(listeners, *([secure] if secure else []), strict=True))
+    ]
     try:
         admin = (await keeper.start())["admin"]
         await keeper.keep()
         for worker in workers:
             await worker.start()
             await worker.keep()
-        service.ready(data=data_url, admin=admin, public=public_url)
+        service.ready(data=data_url, admin=admin, public=public_url, **urls)
         await service.stopping.wait()
     finally:
         await asyncio.gather(*(daemon.stop() for daemon in workers))  # they drain side by side
         await keeper.stop()
-        for listener in listeners:
+        for listener in (*listeners, *secure):
             listener.close()
         shutil.rmtree(link.parent, ignore_errors=True)
         lock.close()
@@ -101,16 +112,24 @@ async def keeper(service: Service, launch: Launch, link: Path, public_url: str) 
     ).run(service, link)
 
 
-async def worker(service: Service, launch: Launch, link: Path, slot: int, socket_fd: int) -> None:
-    """A worker's process; it serves on the inherited socket."""
+async def worker(
+    service: Service, launch: Launch, link: Path, slot: int, socket_fds: list[int]
+) -> None:
+    """A worker's process; it serves on the inherited sockets: the data port's, and the TLS
+    port's if there is one."""
     settings = settings_of(launch)
     place = Place.of(launch, settings)
-    listener = socket.socket(fileno=socket_fd)
-    listener.setblocking(False)
+    listeners = [socket.socket(fileno=descriptor) for descriptor in socket_fds]
+    doors = [Door(listeners[0], Plain)]
+    certificates = None
+    if len(listeners) > 1:
+        certificates = _certificates(settings)
+        doors.append(Door(listeners[1], Secure.maker(certificates)))
     serving = Worker(
         launch.instance,
         slot,
-        listener,
+        doors,
+        certificates,
         place.home,
         place.folders,
         place.trust,
@@ -145,13 +164,21 @@ def _listeners(listen: str, count: int) -> list[socket.socket]:
     return [first, *(bind(again, reuse_port=True) for _ in range(count - 1))]
 
 
-def _worker(launch: Launch, slot: int, listener: socket.socket, link: Path, board: Board) -> Daemon:
+def _certificates(settings: ApplianceSettings) -> Certificates:
+    return Certificates(Path(settings.tls_cert), Path(settings.tls_key))
+
+
+def _worker(
+    launch: Launch, slot: int, sockets: list[socket.socket], link: Path, board: Board
+) -> Daemon:
     def died() -> None:  # nobody waits for the dead to acknowledge
         board.row(slot)[Word.ALIVE] = 0
         board.row(slot)[Word.OPEN] = 0
 
-    argv = [*_argv(launch, "worker", link), f"--slot={slot}", f"--socket-fd={listener.fileno()}"]
-    return Daemon(f"worker-{slot}", argv, pass_fds=[listener.fileno()], died=died)
+    descriptors = [sock.fileno() for sock in sockets]
+    argv = [*_argv(launch, "worker", link), f"--slot={slot}"]
+    argv += [f"--socket-fd={descriptor}" for descriptor in descriptors]
+    return Daemon(f"worker-{slot}", argv, pass_fds=descriptors, died=died)
 
 
 def _argv(launch: Launch, part: str, link: Path) -> list[str]:

@@ -23,12 +23,16 @@ from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
+from appliance.tally import TALLY_WORDS
+
 MAX_WORKERS = 64
-_EPOCH = 0  # index of the word
+EPOCH = 0  # index of the word
 _FOLDERS_OUT = 1
 _ANNOUNCED = 2
+_PRESSURE = 7
 _HEADER_WORDS = 8
-_ROW_WORDS = 16
+_OWN_WORDS = 16  # of a row; the worker's tally follows them
+_ROW_WORDS = _OWN_WORDS + TALLY_WORDS
 # More than is evicted at once (appliance/cache.py), several times over, for a worker looks four
 # times a second; 256 KiB.
 RING = 16_384
@@ -70,12 +74,12 @@ class Board:
     @property
     def epoch(self) -> int:
         """Moves when workers have something to let go of."""
-        return self.words[_EPOCH]
+        return self.words[EPOCH]
 
     def advance(self) -> int:
         """The keeper has changed something. Returns the new epoch."""
-        self.words[_EPOCH] += 1
-        return self.words[_EPOCH]
+        self.words[EPOCH] += 1
+        return self.words[EPOCH]
 
     def announce(self, inodes: Sequence[int]) -> int:
         """The files of these inodes were unlinked. Returns the new epoch, which workers
@@ -122,6 +126,19 @@ class Board:
         """The words of a worker, indexed by `Word`."""
         start = _HEADER_WORDS + slot * _ROW_WORDS
         return self.words[start : start + _ROW_WORDS]
+
+    def tally(self, slot: int) -> memoryview:
+        """The tally of a worker, indexed by `tally.Tally`: the rest of its row."""
+        return self.row(slot)[_OWN_WORDS:]
+
+    @property
+    def pressure(self) -> float:
+        """The load by which workers shed, as the keeper sees it; 1.0 is all that can be borne."""
+        return self.words[_PRESSURE] / 1000
+
+    @pressure.setter
+    def pressure(self, load: float) -> None:
+        self.words[_PRESSURE] = round(1000 * load)
 
     def acked(self) -> int:
         """The epoch that every live worker has acknowledged."""

@@ -57,6 +57,8 @@ class Cache(Book):
     ) -> None:
         super().__init__(folders, policy, admission)
         self.evictions = 0
+        self.scrubbed_bytes = 0
+        self.corrupt_files = 0
         self.disk_ok = True  # the last write was taken
         # A folder is back in service; what was purged meanwhile may be on it.
         self.returned: Callable[[], None] = lambda: None

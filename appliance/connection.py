@@ -4,38 +4,42 @@ Raw sockets with `add_reader` and `add_writer`: an exchange sends with sendfile,
 transports do not let us call.
 """
 
-import socket
-import struct
 from typing import TYPE_CHECKING
 
 from appliance.board import Word
 from appliance.exchange import Exchange
+from appliance.gate import Grant
 from appliance.http1 import BadRequest, Request, RequestReader
-from media.token import PathClaims
+from appliance.wire import Wire, reset
 
 if TYPE_CHECKING:
     from appliance.worker import Worker
 
-_RECV_BYTES = 16 * 1024  # held at most of what a client sends ahead; the rest waits in the kernel
+_RECV_BYTES = 4 * 1024  # held at most of what a client sends ahead; the rest waits in the kernel
 _LINGER_S = 2.0
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST, and no client takes it for whole
 
 
 class Connection:
     """A client, from accept to close. The worker's sweep stops it when `deadline` has passed."""
 
-    def __init__(self, worker: "Worker", sock: socket.socket, address: str) -> None:
+    __slots__ = (
+        "__weakref__", "_closed", "_exchange", "_half_closed", "_in_head", "_lingering",
+        "_reader", "_reading", "_shaking", "address", "deadline", "wire", "worker",
+    )  # fmt: skip
+
+    def __init__(self, worker: "Worker", wire: Wire, address: str) -> None:
         self.address = address
-        self.deadline = worker.now + worker.settings.request_timeout_s
+        self.deadline = worker.request_until
         self.worker = worker
-        self.sock = sock
-        self.number = sock.fileno()
-        self._reader = RequestReader()
+        self.wire = wire
+        self._reader = RequestReader(worker.seen_heads)
         self._exchange: Exchange | None = None
         self._closed = False
         self._reading = False
+        self._in_head = False  # a request has begun, and is not whole
         self._half_closed = False  # the client sends no more, and still reads
         self._lingering = False  # we send no more, and still read
+        self._shaking = False  # the handshake waits to write
         self._read_on()
 
     @property
@@ -44,16 +48,19 @@ class Connection:
         return self._exchange is not None
 
     @property
-    def reads_for(self) -> PathClaims | None:
-        """The claims of the answer under way."""
-        return self._exchange.claims if self._exchange is not None else None
+    def reads_for(self) -> Grant | None:
+        """By what token the answer under way is given."""
+        return self._exchange.grant if self._exchange is not None else None
 
     # Reading.
 
     def _on_readable(self) -> None:
+        wire = self.wire
         try:
-            data = self.sock.recv(_RECV_BYTES)
-        except (BlockingIOError, InterruptedError):
+            if not wire.ready:
+                self._prepare()
+            data = wire.recv(_RECV_BYTES)
+        except BlockingIOError:
             return
         except OSError:
             self.close()
@@ -62,33 +69,54 @@ class Connection:
             if not data:
                 self.close()
             return
-        self._half_closed = not data
+        if not data:
+            self._half_closed = True
         if self._exchange is not None:  # pipelined: it waits its turn
             self._reader.feed(data)
             self._read_no_more()
             return
-        if not self._reader.in_request:  # a head begins: it has this long, and not longer
-            self.deadline = self.worker.now + self.worker.settings.request_timeout_s
-        self._reader.feed(data)
-        self._next()
+        self._next(data)
+        if wire.secure and wire.pending() and self._reading:
+            self.worker.loop.call_soon(self._on_pending)
 
-    def _next(self) -> None:
+    def _on_pending(self) -> None:
+        if self._reading:
+            self._on_readable()
+
+    def _prepare(self) -> None:
+        """Goes on with the handshake. Raises BlockingIOError until it is through."""
+        if self._shaking:
+            self._shaking = False
+            self.worker.poller.remove_writer(self.wire.number)
+        try:
+            self.wire.prepare()
+        except BlockingIOError:
+            if not self.wire.wants_read:
+                self._shaking = True
+                self.worker.poller.add_writer(self.wire.number, self._on_readable)
+            raise
+
+    def _next(self, data: bytes = b"") -> None:
         """Has the next request answered, or waits until one has come whole."""
         if self._exchange is not None or self._closed:
             return
         try:
-            request = self._reader.next()
+            request = self._reader.next(data)
         except BadRequest as refused:
             self._read_no_more()
             self._exchange = Exchange(self, None)
             self._exchange.refuse("bad_request", status=refused.status)
             return
         if request is not None:
-            self._exchange = Exchange(self, request)
-            self._exchange.decide(request)
+            self._in_head = False
+            self._exchange = exchange = Exchange(self, request)
+            exchange.decide(request)
         elif self._half_closed:
             self.close()
         else:
+            if not self._in_head and self._reader.in_request:  # it has this long, and not longer
+                self._in_head = True
+                self.deadline = self.worker.request_until
             self._read_on()
 
     def answered(self, request: Request | None) -> None:
@@ -99,25 +127,32 @@ class Connection:
         elif not request.keep_alive:
             self.close()
         elif self._reader.in_request:
-            self.deadline = self.worker.now + self.worker.settings.request_timeout_s
             self.worker.loop.call_soon(self._next)
         elif self._half_closed:
             self.close()
         else:
-            self.deadline = self.worker.now + self.worker.settings.idle_timeout_s
-            self._read_on()
+            self.deadline = self.worker.idle_until
+            if not self._reading:
+                self._read_on()
 
     def _read_on(self) -> None:
         if not self._reading:
             self._reading = True
-            self.worker.loop.add_reader(self.number, self._on_readable)
+            self.worker.poller.add_reader(self.wire.number, self._on_readable)
 
     def _read_no_more(self) -> None:
         if self._reading:
             self._reading = False
-            self.worker.loop.remove_reader(self.number)
+            self.worker.poller.remove_reader(self.wire.number)
 
     # Ending.
+
+    def overdue(self) -> None:
+        """`deadline` has passed: closed or given up, but for a client that does read on."""
+        if self._exchange is not None and self._exchange.is_read_slowly():
+            self.deadline = self.worker.stalled_until
+        else:
+            self.stop("unavailable")
 
     def stop(self, code: str) -> None:
         """The answer under way is given up with this code; without one, the connection closes."""
@@ -130,7 +165,7 @@ class Connection:
         """Closes in stages: the client may still be sending what was refused, and a reset would
         overtake the answer (RFC 9112 9.6)."""
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            self.wire.finish()
         except OSError:
             self.close()
             return
@@ -141,10 +176,7 @@ class Connection:
     def abort(self) -> None:
         """The client sees a reset: nothing that was sent can pass for a whole answer."""
         self.worker.row[Word.ABORTED] += 1
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        except OSError:
-            pass
+        reset(self.wire.sock)
         self.close()
 
     def close(self) -> None:
@@ -152,9 +184,10 @@ class Connection:
         if self._closed:
             return
         self._closed = True
-        self._read_no_more()
+        self._reading = False
         if self._exchange is not None:
             self._exchange.end()
             self._exchange = None
-        self.sock.close()
+        self.worker.poller.forget(self.wire.number)
+        self.wire.sock.close()
         self.worker.forget(self)

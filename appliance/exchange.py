@@ -5,24 +5,34 @@ as far as the bytes may leave; then the exchange waits: for its client to read, 
 or for a cold page that a thread reads ahead, so that the loop never waits for a disk.
 """
 
-import os
 import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from appliance import answers
+from appliance.access_log import Cache
+from appliance.answers import Listed
 from appliance.board import Word
-from appliance.gate import FileWant, Learn, Preflight, Reject, Serve
+from appliance.gate import Grant, Learn, Preflight, Reject, Serve
 from appliance.http1 import Request, head
-from appliance.link import Arrival, OpenFile
+from appliance.link import Arrival
+from appliance.open_file import OpenFile
 from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
-from media.token import PathClaims
+from appliance.shed import Priority, priority_of, retry_after_s
+from appliance.tally import BUCKET, Tally
+from appliance.want import FileWant
+from appliance.wire import unsent_bytes
+from media import cmcd
 from runtime.log import logger
 
 if TYPE_CHECKING:
     from appliance.connection import Connection
 
+# Plain ints: a member of an enum costs twice as much as an index.
+_REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
+_ANSWERS, _HIT_SUM, _HIT_BUCKETS = int(Tally.ANSWERS), int(Tally.HIT), Tally.HIT + 1
+_CMCD = frozenset(cmcd.HEADERS)
 _SEND_BYTES = 1024 * 1024  # per turn of the loop, so that a fast reader does not starve the others
 
 
@@ -30,103 +40,157 @@ class Exchange:
     """Begins with `decide` or `refuse`; ends by telling its connection that it is `answered`, or
     with the connection. `request` None: what came is no request, and its answer is the last."""
 
-    __slots__ = (
-        "_arrival", "_began", "_cache", "_connection", "_end", "_ended", "_file", "_offset",
-        "_out", "_partial", "_reading_ahead", "_sent", "_status", "_watcher", "_worker",
-        "_writing", "claims", "request",
-    )  # fmt: skip
+    # What most exchanges never change costs them nothing here.
+    grant: Grant | None = None
+    _listed: Listed | None = None
+    _out: bytes | memoryview = b""
+    _body_bytes = 0  # of what is in `_out`
+    _file: OpenFile | None = None
+    _offset = _end = _sent = 0
+    _partial = False
+    _status = 0  # none, while nothing of the answer has left
+    _cache: Cache = "-"
+    _arrival: Arrival | None = None
+    _watcher: Callable[[], None] | None = None
+    _unsent = 0
+    _writing = _reading_ahead = _ended = False
 
     def __init__(self, connection: "Connection", request: Request | None) -> None:
         self.request = request
-        self.claims: PathClaims | None = None
         self._connection = connection
-        self._worker = connection.worker
+        self._worker = worker = connection.worker
         self._began = time.monotonic()
-        self._out = memoryview(b"")
-        self._file: OpenFile | None = None
-        self._offset = self._end = self._sent = 0
-        self._partial = False
-        self._status = 0  # none, while nothing of the answer has left
-        self._cache = "-"
-        self._arrival: Arrival | None = None
-        self._watcher: Callable[[], None] | None = None
-        self._writing = self._reading_ahead = self._ended = False
-        self._wait_for_client()
-        self._worker.row[Word.REQUESTS] += 1
+        connection.deadline = worker.stalled_until
+        worker.row[_REQUESTS] += 1
 
     # Deciding.
 
     def decide(self, request: Request) -> None:
         """Answers the request, or sees to what has to come first."""
         try:
-            decision = self._worker.decide(request)
+            decision = self._worker.decide(request, self._connection.address)
         except Exception:  # a fault of ours with one request must not leave its client waiting
             logger().exception("request_broke")
             decision = Reject("internal")
+        if type(decision) is Serve:  # nearly always, and quicker than a pattern
+            listed, self.grant = decision
+            self._serve(listed, request)
+            return
         match decision:
-            case Serve() as serve:
-                self.claims = serve.claims
-                self._serve(serve, request)
-            case Learn() as learn:
-                self.claims = learn.claims
-                if self._worker.learn_from_disk(learn.want):
+            case Learn(want, grant):
+                self.grant = grant
+                if self._worker.learn_from_disk(want):
                     self.decide(request)
                 else:
-                    self._ask(learn.want, learn.only_if_held, request, self._on_learnt)
+                    self._ask(want, request, self._on_learnt)
             case Preflight():
                 self._answer(204, answers.PREFLIGHT, None)
-            case Reject(code, claims):
-                self.claims = claims
+            case Reject(code, grant):
+                self.grant = grant
                 self.refuse(code)
 
-    def _serve(self, serve: Serve, request: Request) -> None:
+    def _serve(self, listed: Listed, request: Request) -> None:
         """Answers for a file whose size and digest are known: conditions first, then bytes."""
-        want = serve.want
-        size = want.max_bytes if want.size is None else want.size
-        etag = answers.etag_of(want)
-        if has_current(request.headers.get(b"if-none-match"), etag):
-            self._answer(304, self._worker.fields(want, serve.claims, "hit"), None)
+        self._listed = listed
+        self._end = listed.size
+        worker = self._worker
+        if not worker.load.calm and not worker.load.served[self._priority()]:
+            self._shed()
             return
+        if b"?" in request.target or not request.plain:
+            self._note_players_words(listed, request)
+        if not request.plain and not self._meets_conditions(listed, request):
+            return
+        self._file = file = self._worker.open_file(listed)
+        if file is not None:
+            self._cache = "hit"
+            self._worker.row[_HITS] += 1
+        elif request.method == b"GET":
+            self._ask(listed.want, request, self._on_landed)
+            return
+        else:
+            self._cache = "miss"
+        self._begin(listed, request)
+
+    def _note_players_words(self, listed: Listed, request: Request) -> None:
+        query = request.target.partition(b"?")[2]
+        if b"CMCD" in query or not _CMCD.isdisjoint(request.headers):
+            assert self.grant is not None
+            said = cmcd.raw(query, request.headers)
+            self._worker.notes.add(self.grant.claims.session_id, listed, said)
+
+    def _meets_conditions(self, listed: Listed, request: Request) -> bool:
+        """What is to be sent is known. False: the request has been answered without it."""
+        headers = request.headers
+        if has_current(headers.get(b"if-none-match"), listed.etag):
+            self._answer(304, listed.fields + self._varying("hit"), None)
+            return False
         try:
             span = None  # ranges are defined for GET alone (RFC 9110 14.2)
-            if request.method == b"GET" and range_applies(request.headers.get(b"if-range"), etag):
-                span = wanted_span(request.headers.get(b"range"), size)
+            if request.method == b"GET" and range_applies(headers.get(b"if-range"), listed.etag):
+                span = wanted_span(headers.get(b"range"), listed.size)
         except NotSatisfiable:
-            self.refuse("range_not_satisfiable", fields=b"Content-Range: bytes */%d\r\n" % size)
-            return
-        self._partial = span is not None
-        self._offset, self._end = span or (0, size)
-        self._file = self._worker.open_file(want)
-        self._cache = "hit" if self._file else "miss"
-        if self._file is None and request.method == b"GET":
-            self._ask(want, serve.only_if_held, request, self._on_landed)
-            return
-        self._worker.row[Word.HITS] += self._file is not None
-        self._begin(want, serve.claims, request)
+            fields = b"Content-Range: bytes */%d\r\n" % listed.size
+            self.refuse("range_not_satisfiable", fields=fields)
+            return False
+        if span is not None:
+            self._partial = True
+            self._offset, self._end = span
+        return True
 
-    def _begin(self, want: FileWant, claims: PathClaims, request: Request) -> None:
+    def _begin(self, listed: Listed, request: Request) -> None:
         """Sends the head of the file's answer, and then its bytes."""
-        size = want.max_bytes if want.size is None else want.size
-        fields = self._worker.fields(want, claims, self._cache)
+        if self._cache == "hit":
+            us = int((time.monotonic() - self._began) * 1e6)
+            tally = self._worker.tally
+            tally[_HIT_SUM] += us
+            tally[_HIT_BUCKETS + BUCKET[us.bit_length()]] += 1
+        varying = self._varying(self._cache)
+        file, offset, end = self._file, self._offset, self._end
         if self._partial:
-            fields += b"Content-Range: bytes %d-%d/%d\r\n" % (self._offset, self._end - 1, size)
+            self._status = 206
+            length = b"Content-Length: %d\r\n" % (end - offset)
+            span = b"Content-Range: bytes %d-%d/%d\r\n" % (offset, end - 1, listed.size)
+            start = b"".join((b"HTTP/1.1 206 Partial Content\r\n", length, span, listed.fields))
+        else:
+            self._status = 200
+            start = listed.whole
+        closing = b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n"
         if request.method == b"HEAD":
             self._file = None
-        self._answer(206 if self._partial else 200, fields, self._end - self._offset)
+        elif file is not None and self._arrival is None and (body := file.body) is not None:
+            self._file = None
+            self._body_bytes = end - offset
+            self._out = b"".join((start, varying, closing, body[offset:end]))
+            self._pump()
+            return
+        self._out = b"".join((start, varying, closing))
+        self._pump()
+
+    def _varying(self, cache: Cache) -> bytes:
+        """The lines that the file alone does not tell (Cache-Status: RFC 9211)."""
+        assert self.grant is not None
+        worker = self._worker
+        lines = worker.hit_lines if cache == "hit" else worker.miss_lines
+        return answers.varying(lines, self.grant.expires_s, worker.clock_s)
 
     # Waiting for the keeper.
 
     def _ask(
         self,
         want: FileWant,
-        only_if_held: bool,
         request: Request,
         on_change: Callable[[Arrival, Request], None],
     ) -> None:
         """Has the keeper bring the file. Nothing is filled for peers, nor for who asks with
         `only-if-cached` (RFC 9111 5.2.1.7)."""
-        if only_if_held or b"only-if-cached" in request.headers.get(b"cache-control", b""):
+        assert self.grant is not None
+        if self.grant.from_peer or b"only-if-cached" in request.headers.get(b"cache-control", b""):
             self.refuse("not_held")
+            return
+        worker = self._worker
+        if not worker.link.brings(want) and not worker.load.may_begin(self._priority()):
+            self._shed()
             return
         self._worker.row[Word.MISSES] += 1
         self._cache = "fill"
@@ -136,6 +200,17 @@ class Exchange:
         arrival.watchers[self._watcher] = None
         self._wait_for_keeper()
         self._watcher()
+
+    def _priority(self) -> Priority:
+        assert self.grant is not None
+        age_s = self._worker.clock_s - self.grant.made_s
+        return priority_of(self.grant.claims.scope, age_s)
+
+    def _shed(self) -> None:
+        """Refused for want of room, until a time of its session's own."""
+        assert self.grant is not None
+        self._worker.load.shed(self._priority())
+        self.refuse("overloaded", retry_s=retry_after_s(self.grant.claims.session_id))
 
     def _on_learnt(self, arrival: Arrival, request: Request) -> None:
         if arrival.failed is not None:
@@ -159,8 +234,8 @@ class Exchange:
             self._pump()
         elif arrival.held or arrival.releasable() > self._offset:
             self._file = arrival.file
-            assert self.claims is not None
-            self._begin(arrival.want, self.claims, request)
+            assert self._listed is not None
+            self._begin(self._listed, request)
 
     def _leave_arrival(self) -> None:
         if self._arrival is not None and self._watcher is not None:
@@ -168,7 +243,7 @@ class Exchange:
         self._arrival = self._watcher = None
 
     def _wait_for_client(self) -> None:
-        self._connection.deadline = self._worker.now + self._worker.settings.send_stall_s
+        self._connection.deadline = self._worker.stalled_until
 
     def _wait_for_keeper(self) -> None:
         """Longer than for a client: the keeper tries one source after the other."""
@@ -196,40 +271,28 @@ class Exchange:
         if request is not None and request.method == b"HEAD":
             body = b""
         self._status = status
+        self._body_bytes = len(body)
         lines = fields + self._worker.date_line
-        self._out = memoryview(head(status, lines, length, keep_alive) + body)
+        self._out = head(status, lines, length, keep_alive) + body
         self._pump()
 
     def _pump(self) -> None:
         """Sends what can be sent now, and arranges for the rest."""
-        connection, budget = self._connection, _SEND_BYTES
+        connection = self._connection
+        wire = connection.wire
         try:
-            while self._out:
-                bytes_follow = self._file is not None and self._offset < self._end
-                sent = connection.sock.send(self._out, socket.MSG_MORE if bytes_follow else 0)
-                self._out = self._out[sent:]
-            while self._file is not None and self._offset < self._end:
-                limit = self._end if self._arrival is None else self._released()
-                if self._offset >= limit:
-                    self._stop_writing()
-                    self._wait_for_keeper()
-                    return
-                if budget <= 0:
+            out, file = self._out, self._file
+            if out:
+                sent = wire.send(out, 0 if file is None else socket.MSG_MORE)
+                if sent < len(out):
+                    self._out = memoryview(out)[sent:]
                     self._write_later()
                     return
-                count = min(limit - self._offset, _SEND_BYTES)
-                if not _resident(self._file.descriptor, self._offset):
-                    self._read_ahead(self._file, count)
-                    return
-                sent = os.sendfile(connection.number, self._file.descriptor, self._offset, count)
-                if sent == 0:
-                    connection.abort()  # the file is shorter than it was said to be
-                    return
-                self._offset += sent
-                self._sent += sent
-                budget -= sent
-                self._wait_for_client()
-        except (BlockingIOError, InterruptedError):
+                self._out = b""
+                self._sent += self._body_bytes
+            if file is not None and not self._send_file(file):
+                return
+        except BlockingIOError:
             self._write_later()
         except OSError:
             connection.close()
@@ -237,37 +300,65 @@ class Exchange:
             self.end()
             connection.answered(self.request)
 
-    def _released(self) -> int:
-        assert self._arrival is not None
-        return min(self._end, self._arrival.releasable())
+    def _send_file(self, file: OpenFile) -> bool:
+        """All of the file that was asked for has left. False: something has to come first, and is
+        seen to. Raises BlockingIOError and other OSErrors."""
+        wire, budget = self._connection.wire, _SEND_BYTES
+        offset, limit = self._offset, self._end
+        while offset < self._end:
+            if self._arrival is not None:
+                limit = min(self._end, self._arrival.releasable())
+                if offset >= limit:
+                    self._stop_writing()
+                    self._wait_for_keeper()
+                    return False
+            if budget <= 0:
+                self._write_later()
+                return False
+            count = min(limit - offset, _SEND_BYTES)
+            if not file.is_resident(offset, count):
+                self._read_ahead(file, count)
+                return False
+            sent = wire.send_file(file, offset, count)
+            if sent == 0:
+                self._connection.abort()  # the file is shorter than it was said to be
+                return False
+            self._offset = offset = offset + sent
+            self._sent += sent
+            budget -= sent
+        return True
+
+    def is_read_slowly(self) -> bool:
+        """The client has taken some of what the kernel holds for it since we wait for it: less
+        than would let us write on, for a slow network and a large buffer make that rare."""
+        if not self._writing:
+            return False
+        before, self._unsent = self._unsent, unsent_bytes(self._connection.wire.sock)
+        return self._unsent < before
 
     def _write_later(self) -> None:
+        self._unsent = unsent_bytes(self._connection.wire.sock)
+        self._wait_for_client()
         if not self._writing:
             self._writing = True
-            self._wait_for_client()
-            self._worker.loop.add_writer(self._connection.number, self._pump)
+            self._worker.poller.add_writer(self._connection.wire.number, self._pump)
 
     def _stop_writing(self) -> None:
         if self._writing:
             self._writing = False
-            self._worker.loop.remove_writer(self._connection.number)
+            self._worker.poller.remove_writer(self._connection.wire.number)
 
     def _read_ahead(self, file: OpenFile, count: int) -> None:
         """Has a thread bring pages in, then goes on sending."""
         self._stop_writing()
         self._reading_ahead = True
-        offset = self._offset
-
-        def read() -> None:
-            os.posix_fadvise(file.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
-            os.pread(file.descriptor, min(count, 256 * 1024), offset)
 
         def go_on(_: object) -> None:
             self._reading_ahead = False
             if not self._ended:
                 self._pump()
 
-        self._worker.loop.run_in_executor(None, read).add_done_callback(go_on)
+        self._worker.read_ahead(file, self._offset, count).add_done_callback(go_on)
 
     # Ending.
 
@@ -285,25 +376,20 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        self._stop_writing()
-        self._leave_arrival()
+        if self._writing:
+            self._stop_writing()
+        if self._arrival is not None:
+            self._leave_arrival()
         self._file = None
         if self._status:
-            self._worker.row[Word.BYTES_OUT] += self._sent
+            self._worker.tally[_ANSWERS + self._status // 100] += 1
+            self._worker.row[_BYTES_OUT] += self._sent
             self._worker.record(
-                self.request, self._status, self._sent, self._cache, self.claims, self._began
+                self.request,
+                self._listed,
+                self._status,
+                self._sent,
+                self._cache,
+                self.grant,
+                self._began,
             )
-
-
-def _resident(descriptor: int, offset: int) -> bool:
-    """Whether the page at `offset` can be read without waiting for the disk."""
-    try:
-        os.preadv(descriptor, _PROBE, offset, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system that cannot tell
-    return True
-
-
-_PROBE = [bytearray(1)]

@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from appliance.cache import Cache, Landing
-from appliance.gate import FileWant, releasable
+from appliance.gate import releasable
 from appliance.sources import Missing, Source, SourceFailed, WrongLength
+from appliance.want import FileWant
 from runtime.errors import Problem
 from runtime.flow import Breaker
 from runtime.log import logger
@@ -63,7 +64,9 @@ class Fills:
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
-        self.failures = 0
+        self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
+        self.started = 0
+        self.failures = 0  # of those started
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned
         self._cache = cache
         self._stall_s = stall_s
@@ -92,6 +95,7 @@ class Fills:
                 fill.tell()
             else:
                 self._flights[want.key] = fill
+                self.started += 1
                 task = asyncio.create_task(self._fly(fill), name=f"fill {want.key}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -100,13 +104,24 @@ class Fills:
     def purge(self, packages: Collection[str]) -> None:
         """From now on, until the next purge, no file of these packages is brought."""
         self._purged = frozenset(packages)
-        self.give_up(self._purged, Problem("purged"))
+        self.give_up(lambda want: want.package_id in self._purged, Problem("purged"))
 
-    def give_up(self, packages: Collection[str], problem: Problem) -> None:
-        """Nothing that is now on its way of these packages will be held."""
-        for fill in self._flights.values():
-            if fill.want.package_id in packages:
-                fill.given_up = problem
+    def give_up(self, chosen: Callable[[FileWant], bool], problem: Problem) -> list[Fill]:
+        """Nothing that is now on its way, and chosen, will be held. Returns those flights, which
+        end soon."""
+        flights = [fill for fill in self._flights.values() if chosen(fill.want)]
+        for fill in flights:
+            fill.given_up = problem
+        return flights
+
+    def store_away(self, now_s: float) -> bool:
+        """The store is left alone for its failures. Without a new attempt that is not known for
+        long: nobody may want anything of it for hours."""
+        return any(
+            breaker.tripped(now_s)
+            for source in self.sources
+            if source.kind == "store" and (breaker := self._breakers.get(source.name))
+        )
 
     async def close(self) -> None:
         """All flights have ended; nothing of them is left."""
@@ -179,6 +194,7 @@ class Fills:
                 continue
             breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
             if right:
+                self.files_by_kind[source.kind] += 1
                 await self._commit(fill, buffered)
                 return
             self._distrust(fill.want, liars)

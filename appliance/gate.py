@@ -7,63 +7,62 @@ over them:
     Learn     a list has to be read first (the inventory, or a rendition's files); then ask again
     Preflight a CORS preflight
     Reject    a code of the error table
+
+A player asks for hundreds of files with one token, and a film is asked for with thousands of
+tokens. So a token that was verified is remembered with what it grants, and a file that was looked
+up is remembered with the head of its answer: two look-ups answer nearly every request.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from appliance.access_log import session_part
+from appliance.answers import Listed
+from appliance.doubts import Doubts
+from appliance.want import FileWant, inventory_want, listed_want
 from media.fleet import Notices
 from media.ids import made_ms
-from media.inventory import (
-    FILE_LIST_NAME,
-    INVENTORY_NAME,
-    MAX_INVENTORY_BYTES,
-    Package,
-    rendition_of,
-)
+from media.inventory import FILE_LIST_NAME, INVENTORY_NAME, FileEntry, Package, rendition_of
 from media.keys import Keyring
 from media.token import PathClaims, TokenRefused, verify_path_token
 
 MAX_TOKENS = 16_384  # 16 MB or so; the verification of a forgotten one costs 0.1 ms
 MAX_LISTED_FILES = 200_000  # over all packages that are remembered, about 120 MB
-
+MAX_PREPARED = 16_384  # of those: files with the head of their answer, 1.5 KB each
 
 # What leaves before it is verified: see `releasable`.
 VERIFY_FIRST_BYTES = 256 * 1024
 WITHHELD_BYTES = 64 * 1024
 
 
-class FileWant(NamedTuple):
-    """A file of a package, enough to find, fetch and verify it. `size` is None for an inventory,
-    whose length nobody told: it is then at most `max_bytes`."""
-
-    title_id: str
-    package_id: str
-    inventory_sha256: str
-    path: str
-    sha256: str
-    size: int | None
-    max_bytes: int
-
-    @property
-    def key(self) -> str:
-        """Its place below the cache folder."""
-        return f"{self.package_id}/{self.path}"
-
-    @property
-    def object_key(self) -> str:
-        """Its key in the object store."""
-        return f"titles/{self.title_id}/{self.package_id}/{self.path}"
+_READING = (b"GET", b"HEAD")
+_tuple = tuple.__new__  # a named tuple without the detour through its constructor
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
-    """The file may be sent. `only_if_held`: a peer asks, and nothing is filled for it."""
+class Grant:
+    """A verified token. `from_peer`: nothing is filled for it. `who` stands for it in the log."""
 
-    want: FileWant
-    claims: PathClaims
-    only_if_held: bool
+    __slots__ = (
+        "as_of", "claims", "expires_s", "from_peer", "listed", "made_s", "renditions", "who",
+    )  # fmt: skip
+
+    def __init__(self, claims: PathClaims) -> None:
+        self.claims = claims
+        self.expires_s = claims.expires_s
+        self.from_peer = claims.scope == "fill"
+        self.renditions = None if claims.renditions is None else frozenset(claims.renditions)
+        self.who = session_part(claims.session_id, claims.scope)
+        self.listed: dict[bytes, Listed] = {}  # its package's, once a file of it was found
+        self.made_s = made_ms(claims.session_id) / 1000
+        self.as_of = -1  # the notices by which it was last judged
+
+
+class Serve(NamedTuple):
+    """The file may be sent."""
+
+    listed: Listed
+    grant: Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,7 @@ class Learn:
     """`want` has to be read, and given to `learn`, before the question can be answered."""
 
     want: FileWant
-    claims: PathClaims
-    only_if_held: bool
+    grant: Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,10 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Refused, with a code of runtime.errors; `claims` when the token was good."""
+    """Refused, with a code of runtime.errors; `grant` when the token was good."""
 
     code: str
-    claims: PathClaims | None = None
+    grant: Grant | None = None
 
 
 Decision = Serve | Learn | Preflight | Reject
@@ -101,20 +99,35 @@ def releasable(size: int, landed: int, held: bool) -> int:
     return max(0, min(landed, size - WITHHELD_BYTES))
 
 
+class _Known:
+    """A package that is remembered, and the files of it that were asked for, by their path on the
+    wire behind the token."""
+
+    __slots__ = ("listed", "package")
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.listed: dict[bytes, Listed] = {}
+
+
 class Gate:
     """Remembers verified tokens and packages, within bounds."""
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
-        self._tokens: OrderedDict[bytes, PathClaims] = OrderedDict()
-        self._packages: OrderedDict[tuple[str, str], Package] = OrderedDict()
-        self._listed = 0
+        self._grants: OrderedDict[bytes, Grant] = OrderedDict()
+        self._packages: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._listed_files = 0
+        self._prepared = 0
+        self._doubts = Doubts()
         self._purged: frozenset[str] = frozenset()
         self._revoked: frozenset[str] = frozenset()
         self._draining_since_s: float | None = None
+        self._orders = 0
 
     def obey(self, notices: Notices, now_s: float) -> None:
         """From now on these notices hold."""
+        self._orders += 1
         self._purged = frozenset(purge.package_id for purge in notices.purges)
         self._revoked = frozenset(notices.revoked_sessions)
         if not notices.draining:
@@ -140,97 +153,122 @@ class Gate:
     def trust(self, ring: Keyring) -> None:
         """From now on this ring holds; tokens are verified anew."""
         self._ring = ring
-        self._tokens.clear()
+        self._grants.clear()
 
-    def decide(self, method: bytes, target: bytes, now_s: float) -> Decision:
-        """What to do with a request for `target` at Unix time `now_s`."""
-        if method not in (b"GET", b"HEAD"):
+    def decide(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
+        """What to do with a request for `target` from `address` at Unix time `now_s`."""
+        slash, query = target.find(b"/", 1), target.find(b"?")
+        grant = self._grants.get(target[1:slash])
+        if grant is not None and grant.as_of == self._orders and now_s <= grant.expires_s:
+            listed = grant.listed.get(target[slash:] if query < 0 else target[slash:query])
+            if (
+                listed is not None
+                and (grant.renditions is None or _allowed(grant, listed.rendition_id))
+                and method in _READING
+            ):
+                return _tuple(Serve, (listed, grant))
+        return self._walk(method, target, address, now_s)
+
+    def _walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
+        """The whole way, step by step."""
+        if method not in _READING:
             return Preflight() if method == b"OPTIONS" else Reject("method_not_allowed")
-        parts = target.partition(b"?")[0].split(b"/", 5)
+        address_path = target.partition(b"?")[0]
+        parts = address_path.split(b"/", 5)
         if len(parts) != 6 or parts[2] != b"titles":
             return Reject("not_found")
         _, token, _, title_id, package_id, raw_path = parts
-        claims = self._claims(token, now_s)
-        if isinstance(claims, str):
-            return Reject(claims)
+        grant = self._grant(token, address, now_s)
+        if isinstance(grant, str):
+            return Reject(grant)
+        claims = grant.claims
         if claims.package_id.encode() != package_id or claims.title_id.encode() != title_id:
-            return Reject("token_invalid", claims)
+            return Reject("token_invalid", grant)
         refused = self.withdrawn(claims)
         if refused is not None:
-            return Reject(refused, claims)
-        return self._find(raw_path.decode("latin-1"), claims)
+            grant.as_of = -1
+            return Reject(refused, grant)
+        grant.as_of = self._orders
+        return self._find(grant, raw_path.decode("latin-1"), address_path[len(token) + 1 :])
 
     def learn(self, want: FileWant, raw: bytes) -> None:
         """Remembers what a `Learn` asked for. Raises ValueError when the bytes are not it. Many may
         have waited for it: the first one teaches, and what the others bring is known."""
         name = (want.package_id, want.inventory_sha256)
-        package = self._packages.get(name)
+        known = self._packages.get(name)
         if want.path == INVENTORY_NAME:
-            if package is not None:
+            if known is not None:
                 return
             package = Package.parse(raw, want.sha256)
             inventory = package.inventory
             if (inventory.title_id, inventory.package_id) != (want.title_id, want.package_id):
                 raise ValueError("the inventory is that of another package")
-            self._listed += len(package)
-            self._packages[name] = package
-        elif package is not None:  # else it was forgotten meanwhile, and is asked for again
-            before = len(package)
-            package.add_file_list(want.path.removesuffix(f"/{FILE_LIST_NAME}"), raw)
-            self._listed += len(package) - before
-        while self._listed > MAX_LISTED_FILES and len(self._packages) > 1:
+            self._listed_files += len(package)
+            self._packages[name] = _Known(package)
+        elif known is not None:  # else it was forgotten meanwhile, and is asked for again
+            before = len(known.package)
+            known.package.add_file_list(want.path.removesuffix(f"/{FILE_LIST_NAME}"), raw)
+            self._listed_files += len(known.package) - before
+        while self._listed_files > MAX_LISTED_FILES and len(self._packages) > 1:
             _, forgotten = self._packages.popitem(last=False)
-            self._listed -= len(forgotten)
+            self._listed_files -= len(forgotten.package)
+            self._prepared -= len(forgotten.listed)
+            forgotten.listed.clear()  # grants refer to it
 
-    def _claims(self, token: bytes, now_s: float) -> PathClaims | str:
-        claims = self._tokens.get(token)
-        if claims is not None:
-            if now_s <= claims.expires_s:
-                return claims
-            del self._tokens[token]  # past its time: the leeway is judged below
+    def _grant(self, token: bytes, address: str, now_s: float) -> Grant | str:
+        grant = self._grants.get(token)
+        if grant is not None:
+            if now_s <= grant.expires_s:
+                return grant
+            del self._grants[token]  # past its time: the leeway is judged below
+        if not self._doubts.allow(address, now_s):
+            return "overloaded"
         try:
             claims = verify_path_token(token.decode("latin-1"), self._ring, now_s)
         except TokenRefused as refused:
+            if refused.code == "token_invalid":
+                self._doubts.refused(address)
             return refused.code
-        self._tokens[token] = claims
-        if len(self._tokens) > MAX_TOKENS:
-            self._tokens.popitem(last=False)
-        return claims
+        grant = Grant(claims)
+        self._grants[token] = grant
+        if len(self._grants) > MAX_TOKENS:
+            self._grants.popitem(last=False)
+        return grant
 
-    def _find(self, path: str, claims: PathClaims) -> Decision:
+    def _find(self, grant: Grant, path: str, on_the_wire: bytes) -> Decision:
+        claims = grant.claims
         name = (claims.package_id, claims.inventory_sha256)
-        from_peer = claims.scope == "fill"
-        package = self._packages.get(name)
-        if package is None:
-            return Learn(inventory_want(claims), claims, from_peer)
+        known = self._packages.get(name)
+        if known is None:
+            return Learn(inventory_want(claims), grant)
         self._packages.move_to_end(name)
-        entry = package.lookup(path)
+        entry = known.package.lookup(path)
         if entry is None:
-            unread = package.missing_list(path)
+            unread = known.package.missing_list(path)
             if unread is None:
-                return Reject("not_in_package", claims)
-            return Learn(_want(claims, unread.path, unread.sha256, unread.bytes), claims, from_peer)
-        if claims.renditions is not None:
-            rendition_id = rendition_of(path)
-            if rendition_id is not None and rendition_id not in claims.renditions:
-                return Reject("not_allowed", claims)
-        return Serve(_want(claims, path, entry.sha256, entry.bytes), claims, from_peer)
+                return Reject("not_in_package", grant)
+            want = listed_want(claims, unread.path, unread.sha256, unread.bytes)
+            return Learn(want, grant)
+        listed = known.listed.get(on_the_wire)
+        if listed is None:
+            listed = self._prepare(known, on_the_wire, claims, entry)
+        grant.listed = known.listed
+        if not _allowed(grant, listed.rendition_id):
+            return Reject("not_allowed", grant)
+        return Serve(listed, grant)
+
+    def _prepare(
+        self, known: _Known, on_the_wire: bytes, claims: PathClaims, entry: FileEntry
+    ) -> Listed:
+        if self._prepared >= MAX_PREPARED:
+            for each in self._packages.values():
+                each.listed.clear()
+            self._prepared = 0
+        want = listed_want(claims, entry.path, entry.sha256, entry.bytes)
+        listed = known.listed[on_the_wire] = Listed(want, rendition_of(entry.path))
+        self._prepared += 1
+        return listed
 
 
-def inventory_want(claims: PathClaims) -> FileWant:
-    """The inventory that a token names."""
-    return FileWant(
-        claims.title_id,
-        claims.package_id,
-        claims.inventory_sha256,
-        INVENTORY_NAME,
-        claims.inventory_sha256,
-        None,
-        MAX_INVENTORY_BYTES,
-    )
-
-
-def _want(claims: PathClaims, path: str, sha256: str, size: int) -> FileWant:
-    return FileWant(
-        claims.title_id, claims.package_id, claims.inventory_sha256, path, sha256, size, size
-    )
+def _allowed(grant: Grant, rendition_id: str | None) -> bool:
+    return grant.renditions is None or rendition_id is None or rendition_id in grant.renditions

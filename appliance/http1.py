@@ -3,18 +3,33 @@
 httptools (llhttp) parses, strictly: a bare LF, a folded field or an odd space is an error. The
 limits are ours. No I/O and no clock here. A request with a body is refused, so nothing can be
 smuggled behind one (RFC 9112 11.2).
+
+A player sends the same fields with every segment that it asks for, so the fields of a head that was
+parsed are remembered: the next head with the same bytes behind its request line means the same, and
+only its target is looked at.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httptools
+
+from media import cmcd
 
 MAX_TARGET_BYTES = 4096
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
 _END_OF_HEAD = b"\r\n\r\n"
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*[ \t]*")  # RFC 9110 7.2
+_CRLF = b"\r\n"
+_GET, _VERSION = b"GET ", b" HTTP/1.1"
+# What a target is made of when nothing about it needs a parser (RFC 3986 3.3 and 3.4).
+_PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@%/?"
+_SEEN_BYTES = 2048
+_tuple = tuple.__new__  # a named tuple without the detour through its constructor
+_SEEN_HEADS = 1024  # some 4 MB at most
+# A request without any of these wants all of the file, whatever it holds, and says no more.
+_MORE_IS_SAID = {b"range", b"if-range", b"if-none-match", b"cache-control", *cmcd.HEADERS}
 
 REASONS = {
     200: b"OK", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
@@ -29,12 +44,19 @@ REASONS = {
 
 class Request(NamedTuple):
     """A request without a body, its target in origin form. Header names are lower case; repeated
-    fields are one, joined by commas (RFC 9110 5.3)."""
+    fields are one, joined by commas (RFC 9110 5.3). `plain`: a GET of the whole, whatever its
+    client holds, and no header says more."""
 
     method: bytes
     target: bytes
     headers: dict[bytes, bytes]
     keep_alive: bool
+    plain: bool
+
+
+SeenHeads = dict[bytes, tuple[dict[bytes, bytes], bool, bool]]
+"""Fields, keep-alive and plainness by the bytes of a head behind its request line. Readers share
+one, and bound it."""
 
 
 class BadRequest(Exception):
@@ -51,31 +73,51 @@ class RequestReader:
     request stays bytes until its turn: so a connection holds little, however much a client sends
     ahead, and what is wrong with a later request does not change the answer to an earlier one."""
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_begun", "_count", "_head_bytes", "_headers", "_host", "_parser", "_refused", "_request",
+        "_seen", "_tail", "_target", "_unread",
+    )  # fmt: skip
+
+    def __init__(self, seen: SeenHeads) -> None:
+        self._seen = seen
         self._unread = b""
         self._tail = b""  # the last bytes of a head that has begun: its end may be cut in two
         self._request: Request | None = None
         self._refused: BadRequest | None = None
         self._host = b""  # the last one that was valid: mostly they are all alike
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = None  # made when it is needed: most connections idle without one
         self._head_bytes = 0
         self._start()
 
     def feed(self, data: bytes) -> None:
         """More bytes have come."""
-        self._unread += data
+        self._unread = self._unread + data if self._unread else data
 
-    def next(self) -> Request | None:
-        """The next request; None until more bytes have come. Raises BadRequest: the reader is then
-        done."""
+    def next(self, data: bytes = b"") -> Request | None:
+        """The next request, `data` fed; None until more bytes have come. Raises BadRequest: the
+        reader is then done."""
+        unread = self._unread = self._unread + data if self._unread else data
+        if unread and not self._begun:
+            # All that has come may be a head whose fields were seen before.
+            end = unread.find(_CRLF)
+            seen = self._seen.get(unread[end:])
+            if seen is not None:
+                target = _plain_target(unread[:end])
+                if target is not None:
+                    self._unread = b""
+                    return _tuple(Request, (b"GET", target, *seen))
         while self._unread:
+            begins = not self._begun
             piece = self._take_piece()
             self._head_bytes += len(piece)
             if self._head_bytes > MAX_HEAD_BYTES:
                 raise BadRequest(431, "The request head is too large.")
             self._parse(piece)
-            if self._request is not None:
-                request, self._request = self._request, None
+            request = self._request
+            if request is not None:
+                self._request = None
+                if begins:
+                    self._remember(piece, request)
                 return request
         return None
 
@@ -83,6 +125,18 @@ class RequestReader:
     def in_request(self) -> bool:
         """A request has begun, and `next` has not given it yet."""
         return self._begun or bool(self._unread)
+
+    def _remember(self, head: bytes, request: Request) -> None:
+        line, _, _ = head.partition(_CRLF)
+        if (
+            len(head) - len(line) <= _SEEN_BYTES
+            and line.startswith(_GET)
+            and line.endswith(_VERSION)
+            and b"upgrade" not in request.headers
+        ):
+            if len(self._seen) >= _SEEN_HEADS:
+                self._seen.clear()
+            self._seen[head[len(line) :]] = request[2:]
 
     def _take_piece(self) -> bytes:
         """The unread bytes, no further than to the end of this head."""
@@ -96,6 +150,8 @@ class RequestReader:
         return unread[:end]
 
     def _parse(self, piece: bytes) -> None:
+        if self._parser is None:
+            self._parser = httptools.HttpRequestParser(self)
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -142,12 +198,11 @@ class RequestReader:
         self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        if b"host" not in self._headers:
-            version = self._parser.get_http_version()
-            if version == "1.1":
-                self._refuse(400, "The request names no host.")
-            if version != "1.0":
-                self._refuse(505, "HTTP/1.1 is spoken here.")
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._refuse(505, "HTTP/1.1 is spoken here.")
+        if version == "1.1" and b"host" not in self._headers:
+            self._refuse(400, "The request names no host.")
         if b"expect" in self._headers:
             self._refuse(417, "No expectation is met here.")
 
@@ -160,7 +215,22 @@ class RequestReader:
         if keep_alive and b"connection" in self._headers:
             # A client of 1.0 that asks for it wants to be told, and few ask.
             keep_alive = self._parser.get_http_version() == "1.1"
-        self._request = Request(self._parser.get_method(), target, self._headers, keep_alive)
+        method = self._parser.get_method()
+        plain = method == b"GET" and _MORE_IS_SAID.isdisjoint(self._headers)
+        self._request = Request(method, target, self._headers, keep_alive, plain)
+
+
+def _plain_target(line: bytes) -> bytes | None:
+    """The target of `GET /… HTTP/1.1`, if nothing in the line needs a parser."""
+    target = line[4:-9]
+    if (
+        line[:5] != b"GET /"
+        or line[-9:] != _VERSION
+        or len(target) > MAX_TARGET_BYTES
+        or target.translate(None, _PLAIN_BYTES)
+    ):
+        return None
+    return target
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -8,41 +8,39 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from appliance.admin import make_admin_app
-from appliance.board import MAX_WORKERS, Board, Word
+from appliance.board import Board
 from appliance.cache import Cache
 from appliance.fill import Fills
 from appliance.folders import Folders
-from appliance.gate import FileWant
-from appliance.health import Health, Vitals, judge
+from appliance.health import Health
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES, WorkerDesk
+from appliance.metrics import exposition
 from appliance.plan import PlanFollower
+from appliance.purge import Purger
 from appliance.scrub import Scrubber
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
-from appliance.stock import Stock
 from appliance.upkeep import Upkeep
-from media.fleet import Counters, Notices, Plan, Report
+from appliance.want import FileWant
+from appliance.watch import Watch
+from media.fleet import Notices, Plan, Report, fitting
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity
 from media.objects import ObjectStore
 from media.token import sign_machine_token
 from runtime.durable import write_durably
-from runtime.errors import Problem
 from runtime.log import logger
 from runtime.service import Service, serve_http
 
 _MAX_PEERS_ASKED = 3
-_ACK_S = 10.0
 
 
 class Keeper:
@@ -77,13 +75,14 @@ class Keeper:
         self.fills = Fills(self.cache, settings.fill_stall_s)
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
-        self.cache.returned = self._purge_again
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
         self.fills.wanted = self.cache.wanted = self.plan.wants
+        self.purger = Purger(self.cache, self.fills, self.board, home / "purged.json")
+        self.cache.returned = self.purger.again
         self._session: aiohttp.ClientSession | None = None
-        self._totals_before = {word: self.board.total(word) for word in Word}  # of earlier boots
-        self._sent_before = (time.monotonic(), self.board.total(Word.BYTES_OUT))
-        self._egress_bps = 0.0
+        self.watch = Watch(
+            self.board, self.cache, self.fills, settings, lambda: self.notices.draining
+        )
 
     async def run(self, service: Service, socket_path: Path) -> None:
         """Serves workers, plan, steering and operators until the service stops."""
@@ -95,7 +94,12 @@ class Keeper:
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
             self._session = session
             self.fills.sources = [StoreSource(self._store)]
-            desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
+            desk = WorkerDesk(
+                self.fills,
+                self.cache.path,
+                self.cache.touch,
+                lambda notes: self.watch.hear(notes, time.time()),
+            )
             server = await asyncio.start_unix_server(
                 desk.serve, path=str(socket_path), limit=MAX_LINE_BYTES
             )
@@ -106,6 +110,8 @@ class Keeper:
                 service.spawn("cache", self.upkeep.run())
                 self._follow_steering(service, session)
                 service.spawn("trust", self._watch_trust())
+                service.spawn("purges", self.purger.run())
+                service.spawn("watch", self.watch.run())
                 service.ready(admin=admin_url)
                 await service.stopping.wait()
                 await service.end_tasks()
@@ -120,27 +126,13 @@ class Keeper:
 
     def health(self) -> Health:
         """The appliance's health at this moment."""
-        rows = [self.board.row(slot) for slot in range(MAX_WORKERS)]
-        alive = sum(1 for row in rows if row[Word.ALIVE])
-        most = self.settings.max_connections * max(1, self.settings.workers)
-        return judge(
-            Vitals(
-                egress_load=self._egress_bps / self.settings.capacity_bps,
-                connection_load=self.board.total(Word.OPEN) / most,
-                disk_ok=self.cache.disk_ok,
-                disk_trouble=self.cache.trouble,
-                disks_out=self.cache.out,
-                workers_alive=alive,
-                draining=self.notices.draining,
-            )
-        )
+        return self.watch.look(time.monotonic())
 
     def report(self) -> Report:
         """The next report; its sequence number is used up."""
-        self._measure_egress()
         health = self.health()
         self._sequence += 1
-        return Report(
+        report = Report(
             appliance_id=self.appliance_id,
             site=self.settings.site,
             url=self._public_url,
@@ -151,72 +143,25 @@ class Keeper:
             bottleneck=health.bottleneck,
             load=min(10.0, round(health.load, 4)),
             capacity_bps=self.settings.capacity_bps,
-            open_connections=self.board.total(Word.OPEN),
+            open_connections=self.watch.open_connections,
             budget_bytes=self.cache.budget_bytes,
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
             notices_version=self.notices.version,
-            counters=self.counters(),
+            purged_serial=self.purger.serial,
+            purged=tuple(self.purger.latest),
+            counters=self.watch.counters(),
+            quality=self.watch.players.totals,
+            starved=self.watch.players.most_starved(time.time()),
         )
-
-    def counters(self) -> Counters:
-        """What has been done since this boot, summed over workers. (The board remembers more.)"""
-
-        def done(word: Word) -> int:
-            return self.board.total(word) - self._totals_before[word]
-
-        return Counters(
-            requests=done(Word.REQUESTS),
-            bytes_out=done(Word.BYTES_OUT),
-            hits=done(Word.HITS),
-            misses=done(Word.MISSES),
-            rejects=done(Word.REJECTS),
-            fill_bytes_peer=self.fills.bytes_by_kind["peer"],
-            fill_bytes_store=self.fills.bytes_by_kind["store"],
-            fill_failures=self.fills.failures,
-            evictions=self.cache.evictions,
-        )
+        return fitting(report)
 
     def metrics(self) -> bytes:
         """The Prometheus exposition."""
-        registry = CollectorRegistry()
-        numbers = self.counters().model_dump() | {
-            "open_connections": self.board.total(Word.OPEN),
-            "cache_used_bytes": self.cache.used_bytes,
-            "cache_budget_bytes": self.cache.budget_bytes,
-            "cache_files": len(self.cache),
-            "cache_pinned_bytes": self.cache.pinned_bytes,
-            "cache_folders_out": sum(not stock.in_service for stock in self.cache.stocks),
-            "cache_scrubbed_bytes": self.scrubber.scrubbed_bytes,
-            "cache_corrupt_files": self.scrubber.corrupt_files,
-            "fills_in_flight": len(self.fills),
-            "plan_missing_files": self.plan.missing_files,
-            "load": self.health().load,
-        }
-        for name, value in numbers.items():
-            Gauge(f"nearcast_appliance_{name}", name.replace("_", " "), registry=registry).set(
-                value
-            )
-        acked = self.board.acked()
-        by_folder: dict[str, Callable[[Stock], int]] = {
-            "used_bytes": lambda stock: stock.used_bytes(acked),
-            "budget_bytes": lambda stock: stock.budget_bytes,
-            "in_service": lambda stock: stock.in_service,
-        }
-        for name, of in by_folder.items():
-            full_name = f"nearcast_appliance_cache_folder_{name}"
-            gauge = Gauge(full_name, name.replace("_", " "), ["folder"], registry=registry)
-            for stock in self.cache.stocks:
-                gauge.labels(str(stock.shelf.folder)).set(of(stock))
-        return generate_latest(registry)
+        self.health()
+        return exposition(self.watch.figures(self.plan.missing_files))
 
     # What it does.
-
-    async def purge(self, package_id: str) -> None:
-        """No file of the package is held, and no worker has one at hand any more: what is asked for
-        from now on is brought anew. Raises TimeoutError."""
-        self.fills.give_up({package_id}, Problem("unavailable", retry_after_s=1))
-        await self.board.acknowledged(self._unlink({package_id}), _ACK_S)
 
     def drain(self, draining: bool) -> None:
         """Takes no new sessions, or takes them again; until steering's next notices."""
@@ -225,24 +170,11 @@ class Keeper:
         self.obey_notices(notices)
 
     def obey_notices(self, notices: Notices) -> None:
-        """The notices hold for workers and keeper."""
+        """The notices hold for workers and keeper; what they purge is unlinked behind."""
         self.notices = notices
-        self.board.advance()  # workers go by them from now on; unlinking may take a while
-        purged = frozenset(purge.package_id for purge in notices.purges)
-        self.fills.purge(purged)
-        self._unlink(purged)
+        self.board.advance()  # workers go by them from now on
+        self.purger.hear(notices)
         logger().info("notices", version=notices.version, draining=notices.draining)
-
-    def _purge_again(self) -> None:
-        self._unlink({purge.package_id for purge in self.notices.purges})
-
-    def _unlink(self, packages: Set[str]) -> int:
-        """Returns the epoch, a new one, after which no worker serves their files."""
-        before = len(self.cache)
-        epoch = self.cache.remove_packages(packages)
-        if len(self.cache) < before:
-            logger().info("purged", packages=len(packages), files=before - len(self.cache))
-        return epoch
 
     def _obey_plan(self, plan: Plan) -> None:
         assert self._session is not None
@@ -262,7 +194,7 @@ class Keeper:
             "reports",
             link.report(
                 self.report,
-                lambda: self.health().state,
+                lambda: (self.health().state, self.purger.serial),
                 self.ledger,
                 self.settings.report_interval_s,
             ),
@@ -303,14 +235,6 @@ class Keeper:
                 self.ledger.know(Inventory.model_validate_json(raw))
             except (OSError, ValueError):
                 logger().error("unreadable_inventory", package_id=package_id)
-
-    def _measure_egress(self) -> None:
-        """Smooths the sending rate over about three reports."""
-        now, sent = time.monotonic(), self.board.total(Word.BYTES_OUT)
-        before, sent_before = self._sent_before
-        self._sent_before = now, sent
-        if now > before:
-            self._egress_bps += 0.3 * ((sent - sent_before) * 8 / (now - before) - self._egress_bps)
 
     async def _watch_trust(self) -> None:
         """Workers look again whenever the key ring changes."""

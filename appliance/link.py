@@ -2,6 +2,7 @@
 
     worker -> keeper   {"need": id, "want": [title, package, inventory, path, sha256, size, max]}
                        {"touch": [key, …]}
+                       {"players": [[session, key, CMCD], …]}
     keeper -> worker   {"id": id, "path": landing file, "size": bytes, "landed": bytes}
                        {"id": id, "held": path}
                        {"id": id, "failed": code, "retry_s": seconds or null}
@@ -11,33 +12,21 @@ Only misses and batches of touches travel here; hits never do.
 
 import asyncio
 import json
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from appliance.fill import Fill, Fills
-from appliance.gate import FileWant, releasable
+from appliance.gate import releasable
+from appliance.load import WorkerLoad
+from appliance.open_file import OpenFile
+from appliance.want import FileWant
 from runtime.log import logger
 
 MAX_LINE_BYTES = 256 * 1024
 _RECONNECT_S = 0.1
 _BEHIND_BYTES = 1024 * 1024
-
-
-class OpenFile:
-    """A descriptor that closes when nobody refers to it any more."""
-
-    __slots__ = ("descriptor", "size")
-
-    def __init__(self, path: Path | str) -> None:
-        """Raises OSError."""
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self.descriptor).st_size
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
 
 
 class Arrival:
@@ -51,6 +40,8 @@ class Arrival:
         self.held = False
         self.failed: str | None = None
         self.retry_s: int | None = None
+        self.asked_s = time.monotonic()
+        self.flying = False  # it counts as a flight, until its first byte may leave
         self.watchers: dict[Callable[[], None], None] = {}  # in the order of their coming
 
     def releasable(self) -> int:
@@ -93,8 +84,9 @@ class Arrival:
 class KeeperLink:
     """A worker's end. One arrival per file, however many connections wait for it."""
 
-    def __init__(self, socket_path: Path) -> None:
+    def __init__(self, socket_path: Path, load: WorkerLoad) -> None:
         self._path = socket_path
+        self._load = load
         self._writer: asyncio.StreamWriter | None = None
         self._arrivals: dict[int, Arrival] = {}
         self._by_key: dict[str, Arrival] = {}
@@ -130,9 +122,22 @@ class KeeperLink:
                 arrival.failed, arrival.retry_s = "unavailable", 1
                 return arrival
             self._arrivals[self._number] = arrival
+            arrival.flying = True
+            self._load.begin()
             self._by_key[want.key] = arrival
             _say(self._writer, {"need": self._number, "want": list(want)})
         return arrival
+
+    def brings(self, want: FileWant) -> bool:
+        """The file is on its way: who joins begins no flight."""
+        return want.key in self._by_key
+
+    def players(self, notes: list[list[tuple[str, str, str]]]) -> None:
+        """Players have said this (`quality.Notes`). While the keeper does not listen, it learns
+        less."""
+        for part in notes:
+            if self._writer is not None and not _is_behind(self._writer):
+                _say(self._writer, {"players": part})
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""
@@ -145,6 +150,12 @@ class KeeperLink:
         if arrival is None:
             return
         arrival.take(message)
+        if arrival.flying and (arrival.ended or arrival.releasable() > 0):
+            arrival.flying = False
+            if arrival.failed is None:
+                self._load.first_byte(int((time.monotonic() - arrival.asked_s) * 1e6))
+            else:
+                self._load.failed()
         if arrival.ended:
             del self._arrivals[message["id"]]
             self._by_key.pop(arrival.want.key, None)
@@ -154,8 +165,13 @@ class WorkerDesk:
     """The keeper's end: serves every worker that connects."""
 
     def __init__(
-        self, fills: Fills, place: Callable[[str], Path], touch: Callable[[str], None]
+        self,
+        fills: Fills,
+        place: Callable[[str], Path],
+        touch: Callable[[str], None],
+        hear: Callable[[list[list[str]]], object] = lambda notes: None,
     ) -> None:
+        self._hear = hear
         self._fills = fills
         self._place = place
         self._touch = touch
@@ -168,6 +184,8 @@ class WorkerDesk:
                 message = json.loads(line)
                 for key in message.get("touch", ()):
                     self._touch(key)
+                if "players" in message:
+                    self._hear(message["players"])
                 if "need" in message:
                     watched = [pair for pair in watched if not pair[0].ended]
                     watched += self._bring(message["need"], FileWant(*message["want"]), writer)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import aiohttp
 
 from appliance.fill import Fills
-from appliance.gate import FileWant
+from appliance.want import FileWant
 from media.fleet import Plan, PlanItem
 from media.inventory import INVENTORY_NAME, MAX_INVENTORY_BYTES, FileEntry, Package, rendition_of
 from runtime.errors import Problem

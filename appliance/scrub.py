@@ -24,8 +24,6 @@ class Scrubber:
 
     def __init__(self, cache: Cache, bytes_per_s: int) -> None:
         """0 is off."""
-        self.scrubbed_bytes = 0
-        self.corrupt_files = 0
         self._cache = cache
         self._bytes_per_s = bytes_per_s
         self._buffer = bytearray(_BLOCK_BYTES)
@@ -72,7 +70,7 @@ class Scrubber:
             if got == 0:
                 return digest.digest()
             offset += got
-            self.scrubbed_bytes += got
+            self._cache.scrubbed_bytes += got
             if self._bytes_per_s:
                 await asyncio.sleep(got / self._bytes_per_s)
 
@@ -99,7 +97,7 @@ class Scrubber:
         except OSError:
             return True
         if same:
-            self.corrupt_files += 1
+            self._cache.corrupt_files += 1
             logger().error("corrupt_file", file=key, why=why)
             self._cache.remove([key])
         return not same

@@ -19,6 +19,9 @@ class ApplianceSettings(Settings):
 
     site: str = Field("north", description="The site this appliance stands in")
     listen: str = Field("127.0.1.1:8090", description="Data port, for players and peers")
+    tls_listen: str = Field("", description="TLS port, such as 127.0.1.1:8443; empty: none")
+    tls_cert: str = Field("", description="Certificate chain of the TLS port, PEM")
+    tls_key: str = Field("", description="Its key, PEM; both are read anew when they change")
     admin_listen: str = Field("127.0.1.1:8091", description="Admin port, for operators")
     public_url: str = Field("", description="Address that players use; empty: the data port's own")
     store: str = Field("", description="Object store to fill from; empty: file://DATA/store")
@@ -46,6 +49,7 @@ class ApplianceSettings(Settings):
     fill_stall_s: float = Field(5.0, gt=0, description="A source that sends nothing is left")
     max_connections: int = Field(20_000, ge=1, description="Open connections per worker")
     max_connections_per_address: int = Field(2_000, ge=1, description="The same from one address")
+    pace_bps: int = Field(0, ge=0, description="Bits per second to one connection; 0: no limit")
     idle_timeout_s: float = Field(60.0, gt=0, description="A silent connection is closed")
     request_timeout_s: float = Field(10.0, gt=0, description="A request head has to be whole by")
     send_stall_s: float = Field(20.0, gt=0, description="A reader that takes nothing is dropped")

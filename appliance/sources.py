@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import aiohttp
 
-from appliance.gate import FileWant
+from appliance.want import FileWant
 from media.fleet import Peer
 from media.ids import new_id
 from media.keys import Identity

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from appliance.holdings import Ledger
-from media.fleet import HealthState, Holdings, Notices, Report, ReportAnswer
+from media.fleet import Holdings, Notices, Report, ReportAnswer
 from runtime.durable import write_durably
 from runtime.log import logger
 
@@ -39,13 +39,14 @@ class SteeringLink:
     async def report(
         self,
         build: Callable[[], Report],
-        state: Callable[[], HealthState],
+        urgent: Callable[[], object],
         ledger: Ledger,
         interval_s: float,
     ) -> None:
-        """Reports for ever, at once when the state changes, and sends holdings when they have."""
+        """Reports for ever, at once when what is urgent changes, and sends holdings when they
+        have."""
         while True:
-            began = time.monotonic()
+            began, told = time.monotonic(), urgent()
             try:
                 raw = await self._put("reports", build().model_dump_json(exclude_defaults=True))
                 ledger.heard(ReportAnswer.model_validate_json(raw).holdings_sequence)
@@ -55,9 +56,8 @@ class SteeringLink:
                 if self._away_since is None:
                     self._away_since = began
                     logger().warning("steering_away", why=str(error) or "time-out")
-            told = state()
-            # The board, in which the state is seen, rings no bell.
-            while time.monotonic() - began < interval_s and state() == told:  # noqa: ASYNC110
+            # The board, in which health is seen, rings no bell.
+            while time.monotonic() - began < interval_s and urgent() == told:  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_S)
 
     async def _tell_holdings(self, ledger: Ledger) -> None:

@@ -5,37 +5,42 @@ the keeper, its row of the board, and the batched access log.
 """
 
 import asyncio
-import errno
-import json
 import os
-import socket
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
-from appliance import answers
-from appliance.board import Board, Word
+from appliance.access_log import NOBODY, Cache, Stamps, line, method_part, quoted
+from appliance.answers import Listed
+from appliance.board import EPOCH, Board, Word
+from appliance.certificates import Certificates
 from appliance.connection import Connection
+from appliance.doors import Door, Doors
 from appliance.folders import Folders
-from appliance.gate import Decision, FileWant, Gate
-from appliance.http1 import Request
-from appliance.link import KeeperLink, OpenFile
+from appliance.gate import Decision, Gate, Grant
+from appliance.http1 import Request, SeenHeads
+from appliance.link import KeeperLink
+from appliance.load import WorkerLoad
+from appliance.log_file import LogFile
+from appliance.open_file import OpenFile
+from appliance.poller import Poller
+from appliance.quality import Notes
 from appliance.settings import ApplianceSettings
+from appliance.tally import Tally
+from appliance.want import FileWant
+from appliance.wire import Wire
 from media.fleet import Notices
 from media.keys import Keyring
-from media.token import PathClaims
 from runtime.log import logger
 
 TICK_S = 0.25
+_ACKED = int(Word.ACKED)  # an enum's member costs twice as much as an index
 _DRAIN_S = 7.0  # the parent waits for us, and then for the keeper, within runtime.service.GRACE_S
-_ACCEPTS_PER_TURN = 64
-_LOG_LINES = 5_000
-_LOG_BYTES = 64 * 1024 * 1024
 _TOUCHES = 20_000
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_READERS = 16  # threads that wait for the disk; a rotating one gains nothing by more
 
 
 class Worker:
@@ -45,7 +50,8 @@ class Worker:
         self,
         appliance_id: str,
         slot: int,
-        listener: socket.socket,
+        doors: list[Door],
+        certificates: Certificates | None,
         home: Path,
         folders: Folders,
         trust: Path,
@@ -55,47 +61,56 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
-        self.now = time.monotonic()
-        self.date_line = b""
+        self.poller = Poller(self.loop)
+        self.seen_heads: SeenHeads = {}
         self._name = appliance_id.encode()
-        self._listener = listener
+        self._certificates = certificates
+        self._doors = Doors(
+            doors,
+            settings.max_connections,
+            settings.max_connections_per_address,
+            settings.pace_bps,
+            self._welcome,
+        )
         self._folders = folders
-        self._log = log
+        self._log = None if log is None else LogFile(log)
+        self._stamps = Stamps()
         self._board = Board(home / "board")
+        self._words = self._board.words
         self.row = self._board.row(slot)
         self.gate = Gate(Keyring([]))
         self._orders = (
             _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
             _Watched(home / "notices.json", lambda: self._obey(home / "notices.json")),
         )
-        self.link = KeeperLink(keeper_socket)
+        self.tally = self._board.tally(slot)
+        self.load = WorkerLoad(self.tally, time.monotonic(), TICK_S)
+        self.notes = Notes()
+        self.link = KeeperLink(keeper_socket, self.load)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._connections: set[Connection] = set()
-        self._per_address: Counter[str] = Counter()
         self._touched: dict[str, None] = {}
-        self._lines: list[str] = []
-        self._lines_lost = 0
-        self._full = False  # no descriptor was left for a connection: the kernel keeps them
-        self._tick_date()
+        self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
+        self._look_at_clocks()
 
     # What connections use.
 
-    def decide(self, request: Request) -> Decision:
+    def decide(self, request: Request, address: str) -> Decision:
         """The gate's answer, by the newest notices."""
-        if self.row[Word.ACKED] != self._board.epoch:
+        if self.row[_ACKED] != self._words[EPOCH]:
             self._let_go()
-        return self.gate.decide(request.method, request.target, time.time())
+        return self.gate.decide(request.method, request.target, address, self.clock_s)
 
-    def open_file(self, want: FileWant) -> OpenFile | None:
+    def open_file(self, listed: Listed) -> OpenFile | None:
         """The file, if it is on disk and of the right size; its use is noted."""
-        key = want.key
+        key = listed.key
         file = self._files.get(key)
         if file is None:
             try:
                 file = self._open(key)
             except OSError:
                 return None
-            if want.size is not None and file.size != want.size:
+            if listed.want.size is not None and file.size != listed.size:
                 logger().error("wrong_size_on_disk", file=key, bytes=file.size)
                 return None
             self._files[key] = file
@@ -119,6 +134,10 @@ class Worker:
                 trouble = error
         raise trouble
 
+    def read_ahead(self, file: OpenFile, offset: int, count: int) -> asyncio.Future[None]:
+        """A thread brings these bytes into the page cache."""
+        return self.loop.run_in_executor(self._readers, file.read_ahead, offset, count)
+
     def learn_from_disk(self, want: FileWant) -> bool:
         """Reads an inventory or a file list into the gate. False if it is not here, or not it."""
         try:
@@ -132,53 +151,43 @@ class Worker:
             return False
         return True
 
-    def fields(self, want: FileWant, claims: PathClaims, status: str) -> bytes:
-        """Header lines of a file's answer (Cache-Status: RFC 9211)."""
-        said = b"; hit" if status == "hit" else b"; fwd=miss"
-        life = claims.expires_s - int(time.time())
-        return answers.file_fields(want, life, self._name + said)
-
     def record(
         self,
         request: Request | None,
+        listed: Listed | None,
         status: int,
         sent: int,
-        cache: str,
-        claims: PathClaims | None,
+        cache: Cache,
+        grant: Grant | None,
         began: float,
     ) -> None:
         """Notes an answer for the access log: never the token or the query, but the session."""
         if self._log is None:
             return
-        if len(self._lines) >= _LOG_LINES:
-            self._lines_lost += 1
-            return
-        path = ""
-        if request is not None and claims is not None:
-            path = "/" + request.target.partition(b"?")[0].split(b"/", 2)[2].decode("latin-1")
-        self._lines.append(
-            json.dumps(
-                {
-                    "ts": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "method": request.method.decode("latin-1") if request else "",
-                    "path": path,
-                    "status": status,
-                    "bytes": sent,
-                    "cache": cache,
-                    "ms": round((time.monotonic() - began) * 1000, 2),
-                    "session_id": claims.session_id if claims else None,
-                    "scope": claims.scope if claims else None,
-                }
+        took_s = time.monotonic() - began
+        path = '""'
+        if listed is not None:
+            path = listed.quoted
+        elif grant is not None and request is not None:
+            path = quoted(b"/" + request.target.partition(b"?")[0].split(b"/", 2)[2])
+        self._log.add(
+            line(
+                self._stamps.stamp(self.clock_s + began - self.now),
+                method_part(request.method) if request is not None else '""',
+                path,
+                status,
+                sent,
+                cache,
+                int(took_s * 1e6),
+                NOBODY if grant is None else grant.who,
             )
         )
 
     def forget(self, connection: Connection) -> None:
         """The connection has closed."""
         self._connections.discard(connection)
-        self._per_address[connection.address] -= 1
-        if self._per_address[connection.address] <= 0:
-            del self._per_address[connection.address]
-        self.row[Word.OPEN] = len(self._connections)
+        self._doors.left(connection.address)
+        self.row[Word.OPEN] = self._doors.inside
 
     # Its own life.
 
@@ -190,7 +199,7 @@ class Worker:
         for order in self._orders:
             order.look()
         self._let_go()
-        self.loop.add_reader(self._listener.fileno(), self._accept)
+        self._doors.open()
         try:
             while not stopping.is_set():
                 self._tick()
@@ -200,8 +209,7 @@ class Worker:
                 except TimeoutError:
                     pass
         finally:
-            self._full = False
-            self.loop.remove_reader(self._listener.fileno())
+            self._doors.close()
         await self._end()
 
     async def _end(self) -> None:
@@ -213,49 +221,46 @@ class Worker:
             connection.stop("unavailable")
             connection.close()
         self._tick()
+        self.poller.close()
+        self._readers.shutdown(wait=False)
         self.row[Word.ALIVE] = 0
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, address = self._listener.accept()
-            except OSError as error:
-                if error.errno in _NO_ROOM:  # and they will be no fewer the next moment
-                    self._full = True
-                    self.loop.remove_reader(self._listener.fileno())
-                return
-            sock.setblocking(False)
-            host = str(address[0])
-            if (
-                len(self._connections) >= self.settings.max_connections
-                or self._per_address[host] >= self.settings.max_connections_per_address
-            ):
-                sock.close()
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(Connection(self, sock, host))
-            self._per_address[host] += 1
-            self.row[Word.ACCEPTED] += 1
-            self.row[Word.OPEN] = len(self._connections)
+    def _welcome(self, wire: Wire, address: str) -> None:
+        self._connections.add(Connection(self, wire, address))
+        self.row[Word.ACCEPTED] += 1
+        self.row[Word.OPEN] = self._doors.inside
 
     def _tick(self) -> None:
         """What is done a few times a second, for all connections at once."""
-        self.now = time.monotonic()
-        self._tick_date()
+        self._look_at_clocks()
         if self.row[Word.ACKED] != self._board.epoch:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
-            connection.stop("unavailable")
-        if self._full:
-            self._full = False
-            self.loop.add_reader(self._listener.fileno(), self._accept)
+            connection.overdue()
+        self._doors.tick()
+        if self._certificates is not None:
+            self._certificates.look()
         if self._touched:
             self.link.touch(list(self._touched))
             self._touched.clear()
-        self._write_log()
+        self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
+        self.link.players(self.notes.take())
+        if self.notes.lost:
+            self.tally[Tally.NOTES_LOST] += self.notes.lost
+            self.notes.lost = 0
+        if self._log is not None:
+            self._log.tick()
 
-    def _tick_date(self) -> None:
-        self.date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+    def _look_at_clocks(self) -> None:
+        """What depends on the time alone, and may be a tick old."""
+        self.now = now = time.monotonic()
+        self.clock_s = time.time()
+        self.request_until = now + self.settings.request_timeout_s
+        self.idle_until = now + self.settings.idle_timeout_s
+        self.stalled_until = now + self.settings.send_stall_s
+        self.date_line = date = b"Date: %b\r\n" % formatdate(self.clock_s, usegmt=True).encode()
+        self.hit_lines = b"%bCache-Status: %b; hit\r\n" % (date, self._name)
+        self.miss_lines = b"%bCache-Status: %b; fwd=miss\r\n" % (date, self._name)
 
     def _let_go(self) -> None:
         """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are
@@ -274,26 +279,10 @@ class Worker:
     def _obey(self, path: Path) -> None:
         self.gate.obey(Notices.model_validate_json(path.read_bytes()), time.time())
         for connection in list(self._connections):
-            claims = connection.reads_for
-            code = self.gate.withdrawn(claims) if claims is not None else None
+            grant = connection.reads_for
+            code = self.gate.withdrawn(grant.claims) if grant is not None else None
             if code is not None:
                 connection.stop(code)
-
-    def _write_log(self) -> None:
-        if self._log is None or not self._lines:
-            return
-        lines, self._lines = self._lines, []
-        lost, self._lines_lost = self._lines_lost, 0
-        try:
-            if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
-                self._log.replace(self._log.with_suffix(".1.log"))
-            with self._log.open("a") as file:
-                file.write("\n".join(lines) + "\n")
-        except OSError as error:
-            logger().warning("access_log_lost", why=str(error), lines=len(lines) + lost)
-        else:
-            if lost:
-                logger().warning("access_log_lost", why="too many at once", lines=lost)
 
 
 class _Watched:

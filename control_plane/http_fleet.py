@@ -1,8 +1,9 @@
 """Handlers that show the fleet, as steering knows it."""
 
 from control_plane.steering_client import SteeringClient
-from media.api import Regions
+from media.api import NewPurge, Regions
 from media.fleet import DrainRequest, Roster
+from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Call
 
 
@@ -17,6 +18,18 @@ class FleetHttp:
 
     async def drain(self, call: Call) -> None:
         await self._steering.drain(call.path["appliance"], call.body(DrainRequest))
+
+    async def purge(self, call: Call) -> PurgeDetails:
+        return await self._steering.purge(call.body(NewPurge))
+
+    async def purges(self, call: Call) -> PurgeJobs:
+        return await self._steering.purges()
+
+    async def purge_of(self, call: Call) -> PurgeDetails:
+        return await self._steering.purge_of(call.path["job_id"])
+
+    async def cancel_purge(self, call: Call) -> PurgeDetails:
+        return await self._steering.cancel_purge(call.path["job_id"])
 
     async def regions(self, call: Call) -> Regions:
         roster = await self._steering.roster()

@@ -13,7 +13,7 @@ from control_plane.database import Database
 from control_plane.playback import Life
 from control_plane.steering_client import SteeringClient
 from control_plane.tables import JobRow, PackageRow, TitleRow, UploadRow
-from media.fleet import PurgeRequest
+from media.fleet import TombstoneRequest
 from media.inventory import package_prefix
 from media.objects import ObjectStore
 from media.token import LEEWAY_S
@@ -69,11 +69,12 @@ class Removal:
     async def _remove(self, title_id: str, deleted_at: datetime) -> None:
         async with self._database.reading() as session:
             packages = await session.scalars(select(PackageRow).filter_by(title_id=title_id))
-            purges = [self._purge(package, deleted_at) for package in packages]
+            tombstones = {p.package_id: self._tombstone(p, deleted_at) for p in packages}
             jobs = (await session.scalars(select(JobRow).filter_by(title_id=title_id))).all()
             uploads = (await session.scalars(select(UploadRow).filter_by(title_id=title_id))).all()
-        for purge in purges:  # first of all: else an appliance might fill from what is left
-            await self._steering.purge(purge)
+        # First of all: else an appliance might fill from what is left.
+        for package_id, tombstone in tombstones.items():
+            await self._steering.entomb(package_id, tombstone)
         now = self._clock()
         if any(job.lease_expires_at and job.lease_expires_at > now for job in jobs):
             return
@@ -91,8 +92,8 @@ class Removal:
         while batch := list(islice(keys, DELETES_AT_ONCE)):
             await asyncio.gather(*(self._store.delete(key) for key in batch))
 
-    def _purge(self, package: PackageRow, deleted_at: datetime) -> PurgeRequest:
+    def _tombstone(self, package: PackageRow, deleted_at: datetime) -> TombstoneRequest:
         """The tombstone outlives the last token, which may have been signed just before. Said
         again it is the same one, so that steering has no news for the fleet."""
         longest = self._life.of(package.duration_s) + timedelta(seconds=LEEWAY_S)
-        return PurgeRequest(package_id=package.package_id, until=deleted_at + longest)
+        return TombstoneRequest(until=deleted_at + longest)

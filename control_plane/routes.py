@@ -21,6 +21,7 @@ from media.api import (
     JobHeartbeat,
     LeaseOffer,
     Login,
+    NewPurge,
     NewSession,
     NewTitle,
     NewUpload,
@@ -37,6 +38,7 @@ from media.api import (
 from media.fleet import DrainRequest, PackageList, Roster
 from media.ids import JobId, Name, SessionId, TitleId, UploadId
 from media.inventory import CONTENT_TYPES
+from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
 
 VERSION = "1"
@@ -182,6 +184,15 @@ def _fleet(catalog: CatalogHttp, on: FleetHttp) -> list[Route]:
         Route("PUT", "/v1/fleet/{appliance}/drain", on.drain, "Drains an appliance, or restores it",
               params={"appliance": Name}, body=DrainRequest, roles=OPERATORS,
               errors=(*away, "unknown_appliance")),
+        Route("POST", "/v1/purges", on.purge, "Has all appliances drop a title, package or pattern",
+              body=NewPurge, answer=PurgeDetails, status=201, roles=OPERATORS, errors=away),
+        Route("GET", "/v1/purges", on.purges, "Purges, the newest first", answer=PurgeJobs,
+              roles=OPERATORS, errors=away),
+        Route("GET", "/v1/purges/{job_id}", on.purge_of, "A purge, appliance by appliance",
+              params=JOB, answer=PurgeDetails, roles=OPERATORS, errors=(*away, "unknown_purge")),
+        Route("POST", "/v1/purges/{job_id}/cancel", on.cancel_purge,
+              "Who has not begun a purge never will", params=JOB, answer=PurgeDetails,
+              roles=OPERATORS, errors=(*away, "unknown_purge")),
         Route("GET", "/v1/regions", on.regions, "Regions that have appliances", answer=Regions,
               roles=VIEWERS, errors=away),
     ]

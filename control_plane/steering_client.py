@@ -6,8 +6,17 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from control_plane.clock import Clock
-from media.fleet import DrainRequest, PurgeRequest, RankAnswer, RankRequest, RevokeRequest, Roster
+from media.fleet import (
+    DrainRequest,
+    PurgeTarget,
+    RankAnswer,
+    RankRequest,
+    RevokeRequest,
+    Roster,
+    TombstoneRequest,
+)
 from media.keys import Identity
+from media.purges import PurgeDetails, PurgeJobs
 from media.token import sign_machine_token
 from runtime.client import Client
 from runtime.errors import Problem
@@ -17,7 +26,13 @@ AUDIENCE = "steering"
 TIMEOUT_S = 2.0
 # What steering may say that the caller of the control plane can act on. Anything else (that our
 # own token is refused, say) is between the two services.
-PASSED_ON = {"unknown_region", "unknown_appliance", "purged", "steering_unavailable"}
+PASSED_ON = {
+    "unknown_region",
+    "unknown_appliance",
+    "unknown_purge",
+    "purged",
+    "steering_unavailable",
+}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,9 +61,25 @@ class SteeringClient:
         """The appliance drains, or serves again. Raises Problem `unknown_appliance`."""
         await self._raw("PUT", f"/v1/drains/{appliance_id}", request)
 
-    async def purge(self, request: PurgeRequest) -> None:
-        """No appliance serves or fills the package until then."""
-        await self._raw("POST", "/v1/purges", request)
+    async def entomb(self, package_id: str, request: TombstoneRequest) -> None:
+        """No appliance serves or fills the package until then, and what they hold of it goes."""
+        await self._raw("PUT", f"/v1/tombstones/{package_id}", request)
+
+    async def purge(self, target: PurgeTarget) -> PurgeDetails:
+        """The purge is ordered: appliances drop what they hold of the target."""
+        return await self._model("POST", "/v1/purges", PurgeDetails, target)
+
+    async def purges(self) -> PurgeJobs:
+        """The purges that steering remembers."""
+        return await self._model("GET", "/v1/purges", PurgeJobs)
+
+    async def purge_of(self, job_id: str) -> PurgeDetails:
+        """A purge, appliance by appliance. Raises Problem `unknown_purge`."""
+        return await self._model("GET", f"/v1/purges/{job_id}", PurgeDetails)
+
+    async def cancel_purge(self, job_id: str) -> PurgeDetails:
+        """Who has not begun never will. Raises Problem `unknown_purge`."""
+        return await self._model("POST", f"/v1/purges/{job_id}/cancel", PurgeDetails)
 
     async def revoke(self, request: RevokeRequest) -> None:
         """No appliance serves the session until then."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from media.fleet import Pathway, Skipped
+from media.fleet import Pathway, PurgeTarget, Skipped
 from media.ids import JobId, Name, PackageId, SessionId, TitleId, UploadId, UserId
 
 Role = Literal["viewer", "operator", "admin"]
@@ -238,6 +238,12 @@ class SteerAnswer(Answer):
     site: Name | None
     pathways: tuple[Pathway, ...]
     skipped: tuple[Skipped, ...]
+
+
+class NewPurge(PurgeTarget):
+    """`POST /v1/purges`: one of a title, a package and a pattern."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Regions(Answer):

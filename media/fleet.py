@@ -6,9 +6,17 @@ nothing is lost when a report is. Unknown fields are ignored, so that two versio
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from media.ids import Name, PackageId, RenditionId, SessionId, Sha256, TitleId
+from media.pattern import Pattern
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=200)]
 ClientAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]{2,45}$")]
@@ -16,8 +24,13 @@ HealthState = Literal["serving", "strained", "draining", "out"]
 
 # A heartbeat is at most 2 KB (DESIGN.md); a larger body is refused before it is parsed.
 MAX_REPORT_BYTES = 2048
+# Sessions that a report names, about 80 bytes each; the appliance's admin port has them all.
+MAX_STARVED = 3
 MAX_HELD = 200_000
 MAX_PLAN_ITEMS = 100_000
+# A day's worth for an operator who purges by the minute; an appliance goes through all at once.
+MAX_PURGE_ORDERS = 1000
+MAX_PURGED = 8  # the counts of one order are 50 bytes of the report's 2 KB
 
 
 class Wire(BaseModel):
@@ -38,10 +51,47 @@ class Counters(Wire):
     fill_bytes_store: int = Field(0, ge=0)
     fill_failures: int = Field(0, ge=0)
     evictions: int = Field(0, ge=0)
+    sheds: int = Field(0, ge=0)
+
+
+class Quality(Wire):
+    """What players have said since the appliance booted (CMCD), as sums and counts: means and
+    shares are worked out by who reads them. A session that was forgotten meanwhile counts again."""
+
+    sessions: int = Field(0, ge=0)
+    requests: int = Field(0, ge=0)  # with CMCD
+    starved_requests: int = Field(0, ge=0)  # the buffer had run empty before them
+    starved_sessions: int = Field(0, ge=0)
+    startups: int = Field(0, ge=0)
+    startup_ms: int = Field(0, ge=0)  # of all start-ups together
+    buffers: int = Field(0, ge=0)
+    buffer_ms: int = Field(0, ge=0)
+    throughputs: int = Field(0, ge=0)
+    throughput_kbps: int = Field(0, ge=0)
+
+
+class StarvedSession(Wire):
+    """A session that plays badly: `starved` of its `requests` found its buffer empty."""
+
+    session_id: SessionId
+    starved: int = Field(ge=0)
+    requests: int = Field(ge=0)
+
+
+class Purged(Wire):
+    """What an appliance found to unlink for an order."""
+
+    serial: int = Field(ge=0)
+    files: int = Field(ge=0)
 
 
 class Report(Wire):
-    """What an appliance says of itself, every few seconds (`PUT /v1/reports/{appliance}`)."""
+    """What an appliance says of itself, every few seconds (`PUT /v1/reports/{appliance}`).
+
+    `notices_version` is that of the notices it has on disk. All purge orders up to `purged_serial`
+    are obeyed: what they named is unlinked, and every live worker has let go of it. `purged` has
+    the counts of the latest of them.
+    """
 
     appliance_id: Name
     site: Name
@@ -58,7 +108,18 @@ class Report(Wire):
     used_bytes: int = Field(ge=0)
     plan_version: str = Field("", max_length=64)
     notices_version: int = Field(0, ge=0)
+    purged_serial: int = Field(0, ge=0)
+    purged: tuple[Purged, ...] = Field((), max_length=MAX_PURGED)
     counters: Counters = Counters()
+    quality: Quality = Quality()
+    starved: tuple[StarvedSession, ...] = Field((), max_length=MAX_STARVED)
+
+
+def fitting(report: Report) -> Report:
+    """The report, without the starved sessions when it would be too large with them: they are for
+    people to look at, the rest is for steering to act on."""
+    large = len(report.model_dump_json(exclude_defaults=True)) > MAX_REPORT_BYTES
+    return report.model_copy(update={"starved": ()}) if large else report
 
 
 class ReportAnswer(Wire):
@@ -141,20 +202,47 @@ class Purge(Wire):
     until: AwareDatetime
 
 
+class PurgeTarget(Wire):
+    """What is to be purged, in one of three ways: all of a title, all of a package, or the files
+    that a pattern matches (`media.pattern`). Also the body of `POST /v1/purges` of steering, and
+    of `POST /v1/purge` of an appliance."""
+
+    title_id: TitleId | None = None
+    package_id: PackageId | None = None
+    pattern: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _names_one_thing(self) -> "PurgeTarget":
+        if sum(x is not None for x in (self.title_id, self.package_id, self.pattern)) != 1:
+            raise ValueError("name one of title_id, package_id and pattern")
+        return self
+
+    def __str__(self) -> str:
+        return self.title_id or self.package_id or str(self.pattern)
+
+
+class PurgeOrder(PurgeTarget):
+    """A purge (RFC 8007, 4): each appliance unlinks once what it holds of the target when it hears
+    of it. That may be filled anew afterwards, unless a tombstone forbids it. Serials grow."""
+
+    serial: int = Field(ge=1)
+
+
 class Notices(Wire):
     """Fast facts (`GET /v1/notices/{appliance}?since=N`, long poll): the whole current document,
-    sent when `version` is greater than N."""
+    sent when `version` is another than N. `purges` are tombstones, and hold while they stand here;
+    `orders` are obeyed once each, those gone from here no more."""
 
     version: int = Field(ge=0)
     draining: bool = False
     purges: tuple[Purge, ...] = Field((), max_length=100_000)
+    orders: tuple[PurgeOrder, ...] = Field((), max_length=MAX_PURGE_ORDERS)
     revoked_sessions: tuple[SessionId, ...] = Field((), max_length=100_000)
 
 
-class PurgeRequest(Wire):
-    """`POST /v1/purges` of steering, by the control plane."""
+class TombstoneRequest(Wire):
+    """`PUT /v1/tombstones/{package}` of steering, by the control plane."""
 
-    package_id: PackageId
     until: AwareDatetime
 
 

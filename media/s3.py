@@ -1,4 +1,5 @@
-"""Objects in an S3-compatible store, through boto3 in a bounded pool of threads.
+"""Objects in an S3-compatible store, through boto3 in a bounded pool of threads; reading in pieces
+goes its own way (`s3_read`).
 
 Conditional puts are create-only (`If-None-Match: *`), the one condition that every server
 tried here knows. Addresses are path-style, as self-hosted servers want them.
@@ -7,6 +8,7 @@ tried here knows. Addresses are path-style, as self-hosted servers want them.
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from media.objects import (
-    CHUNK_BYTES,
     DonePart,
     ObjectInfo,
     ProgressFn,
     StoreUnavailable,
     check_key,
 )
+from media.s3_read import S3Reader
 
 T = TypeVar("T")
 PART_BYTES = 16 * 1024 * 1024
@@ -40,7 +42,8 @@ class S3Store:
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._client = boto3.Session().client(
+        session = boto3.Session()
+        self._client = session.client(
             "s3",
             endpoint_url=endpoint,
             region_name=region,
@@ -54,6 +57,11 @@ class S3Store:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
+        )
+        self._reader = S3Reader(
+            f"{self._client.meta.endpoint_url}/{bucket}",
+            self._client.meta.region_name,
+            session.get_credentials(),
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         self._transfer = TransferConfig(
@@ -112,23 +120,9 @@ class S3Store:
     ) -> AsyncIterator[bytes]:
         if length == 0:
             return
-        span = {}
-        if start or length is not None:
-            end = "" if length is None else start + length - 1
-            span = {"Range": f"bytes={start}-{end}"}
-        try:
-            answer = await self._run(
-                key,
-                lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key), **span),
-            )
-        except _RangeBeyondEnd:
-            return
-        body = answer["Body"]
-        try:
-            while piece := await self._run(key, lambda: body.read(CHUNK_BYTES)):
+        async with aclosing(self._reader.stream(self._key(key), start, length)) as pieces:
+            async for piece in pieces:
                 yield piece
-        finally:
-            body.close()
 
     async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
         counted = _counter(progress)
@@ -225,6 +219,7 @@ class S3Store:
             pass
 
     async def close(self) -> None:
+        await self._reader.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
@@ -256,10 +251,6 @@ class S3Store:
             raise StoreUnavailable(f"the store does not answer: {error}") from error
 
 
-class _RangeBeyondEnd(Exception):
-    """HTTP 416: nothing is left to read."""
-
-
 _MEANING: dict[str, type[Exception]] = {
     "404": FileNotFoundError,
     "NoSuchKey": FileNotFoundError,
@@ -271,8 +262,6 @@ _MEANING: dict[str, type[Exception]] = {
     "InvalidPart": ValueError,
     "InvalidPartOrder": ValueError,
     "EntityTooSmall": ValueError,
-    "InvalidRange": _RangeBeyondEnd,
-    "416": _RangeBeyondEnd,
 }
 
 

@@ -47,9 +47,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "title": ("control_plane.cli", "Show, publish, unpublish or delete a title."),
     "play": ("control_plane.cli", "Open a session, in ffplay or as an address."),
     "steer": ("steering.cli", "Rank the appliances for a client, with reasons."),
-    "fleet": ("steering.cli", "The appliances, and draining them."),
+    "fleet": ("steering.cli", "The appliances: drain them, purge what they hold."),
     "encode": ("encoder.cli", "Encode a film into a package; no services needed."),
     "check": ("encoder.cli", "Check a package against the standards, rule by rule."),
+    "bench": ("lab.cli", "Measure us beside nginx or varnish, on this machine."),
     "doctor": ("nearcast.cli", "What this machine has and lacks, and how to get it."),
 }
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from rich.table import Table
 
+from runtime.errors import Problem
+from runtime.programs import installed
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -99,9 +102,10 @@ def _kernel_tls() -> Finding:
 
 def _program(name: str, package: str, needed: str) -> Callable[[], Finding]:
     def look() -> Finding:
-        path = shutil.which(name)
-        remedy = "" if path else f"sudo apt-get install {package}"
-        return Finding(name, path is not None, path or "missing", needed, remedy)
+        try:
+            return Finding(name, True, installed(name, package), needed)
+        except Problem:
+            return Finding(name, False, "missing", needed, f"sudo apt-get install {package}")
 
     return look
 
@@ -119,4 +123,7 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
     _program("chromium", "chromium", "browser tests"),
     _program("redis-server", "redis-server", "tests of shared state"),
     _program("initdb", "postgresql", "tests of the composed topology"),
+    _program("wrk", "wrk", "nearcast bench"),
+    _program("nginx", "nginx-light", "nearcast bench --against nginx"),
+    _program("varnishd", "varnish", "nearcast bench --against varnish"),
 )

@@ -38,6 +38,7 @@ CODES: dict[str, Kind] = {
     "method_not_allowed": Kind(405, "The address does not take this method."),
     "unknown_title": Kind(404, "There is no such title.", "`nearcast titles` lists them."),
     "unknown_job": Kind(404, "There is no such job."),
+    "unknown_purge": Kind(404, "There is no such purge, or it was long ago.", "`nearcast fleet purges` lists them."),
     "unknown_session": Kind(404, "There is no such session, or it has ended."),
     "unknown_upload": Kind(404, "There is no such upload, or it has ended."),
     "unknown_appliance": Kind(404, "There is no such appliance.", "`nearcast fleet list` shows them."),
@@ -66,6 +67,7 @@ CODES: dict[str, Kind] = {
     "draining": Kind(503, "This appliance takes no new sessions.", "Try another pathway."),
     "overloaded": Kind(503, "Too much to do at the moment.", "Try again in a few seconds."),
     "purged": Kind(410, "The package was removed."),
+    "purge_incomplete": Kind(504, "The purge is not complete.", "`nearcast fleet purges` shows who is awaited."),
     "unavailable": Kind(503, "A service does not answer.", "`nearcast doctor` may tell more."),
     # this machine
     "port_in_use": Kind(500, "The address is in use.", "Stop the other program, or set another `listen`."),

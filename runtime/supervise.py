@@ -21,7 +21,7 @@ from runtime.log import logger
 READY_S = 60.0
 STOP_S = 12.0
 BACKOFF_S = (0.1, 5.0)
-_STEADY_S = 10.0  # a child that lived this long starts its back-off anew
+_STEADY_S = 1.0  # a child that lived this long starts its back-off anew
 _MAX_READY_BYTES = 64 * 1024
 
 

@@ -18,6 +18,7 @@ from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
+from steering.purges import PurgeDesk
 from steering.roster import RosterBook
 from steering.routes import routes
 from steering.server import Steering
@@ -48,12 +49,21 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         settings.control_plane_url,
         authorize=lambda: sign_machine_token(identity, "control", int(time.time())),
     )
+    notices = NoticeDesk(data / NAME / "notices.json")
     steering = Steering(
         settings=settings,
         atlas=atlas,
         roster=roster,
         archive=Archive(state, roster, settings.forget_s),
-        notices=NoticeDesk(data / NAME / "notices.json"),
+        notices=notices,
+        purges=PurgeDesk(
+            data / NAME / "purges",
+            notices,
+            roster,
+            deadline_s=settings.purge_deadline_s,
+            keep_s=settings.purge_keep_s,
+            known_after_s=settings.report_timeout_s,
+        ),
         catalog=PackageCatalog(
             control_plane, data / NAME / "packages.json", settings.catalog_poll_s
         ),
@@ -68,6 +78,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     steering.public_url = settings.public_url or url
     try:
         service.spawn("catalog", steering.catalog.follow())
+        service.spawn("purges", steering.purges.keep())
         service.spawn("archive", _keep(steering, settings.report_interval_s))
         service.ready(http=url)
         await service.stopping.wait()
@@ -75,6 +86,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         await runner.cleanup()
         await service.end_tasks()
         await steering.archive.sync(time.time())
+        await steering.purges.write()
         await control_plane.close()
         await state.close()
 
@@ -96,6 +108,7 @@ def _watch(steering: Steering) -> None:
     metrics.watch(
         "notices_version", "Version of the notices", lambda: steering.notices.board.version
     )
+    metrics.watch("purges_open", "Purges under way", lambda: steering.purges.open)
     metrics.watch("state_away", "1 while the state does not answer", lambda: steering.archive.away)
     metrics.watch(
         "control_plane_away",

@@ -76,13 +76,14 @@ class PackageCatalog:
         if not raw or sha256_of(raw) == self.listing.revision:
             return
         try:
-            self.listing = await asyncio.to_thread(listing, raw)
+            heard = await asyncio.to_thread(listing, raw)
         except ValidationError:
             raise Problem(
                 "unavailable", "The control plane's list of packages is not one."
             ) from None
-        logger().info("packages_changed", packages=len(self.listing.packages))
-        try:
+        try:  # the copy first: what was once planned with is found again after a restart
             await asyncio.to_thread(write_durably, self._path, raw)
         except OSError as error:
             logger().warning("packages_not_written", why=str(error))
+        self.listing = heard
+        logger().info("packages_changed", packages=len(heard.packages))

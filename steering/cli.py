@@ -1,4 +1,5 @@
-"""Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`."""
+"""Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`; those
+about purges are in `steering.purge_cli`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +10,17 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from media.api import SteerAnswer
-from media.fleet import DrainRequest, Roster, RosterEntry
+from media.fleet import DrainRequest, Quality, Roster, RosterEntry
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import Problem
 from runtime.titles import find_title
+from steering import purge_cli
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
 fleet = typer.Typer(help="The appliances of the cluster.", no_args_is_help=True)
 app.add_typer(fleet, name="fleet")
+fleet.command()(purge_cli.purge)
+fleet.command()(purge_cli.purges)
 
 _DEFAULT_DATA = Path(".nearcast")
 _CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
@@ -104,8 +108,9 @@ def show(
         return
     table = Table("Field", "Value", title=f"{appliance_id}: {_state(entry)}", box=None)
     for field, value in _flat(entry).items():
-        table.add_row(field, escape(str(value)))
+        table.add_row(field, escape(_told(value)))
     out.print(table)
+    out.print(how_it_plays(entry.report.quality))
 
 
 @fleet.command()
@@ -169,6 +174,34 @@ def _print_ranking(answer: SteerAnswer) -> None:
     out.print(table)
     if not answer.pathways:
         out.print("No appliance can serve this title now.")
+
+
+def how_it_plays(quality: Quality) -> str:
+    """One sentence of what players have said of an appliance since it booted."""
+    if quality.requests == 0:
+        return "Players: none has said how it plays (CMCD) since this boot."
+    said = [
+        f"{quality.sessions} sessions",
+        f"{quality.starved_requests / quality.requests:.2%} of requests with an empty buffer",
+    ]
+    if quality.starved_sessions:
+        said.append(f"{quality.starved_sessions} sessions stalled")
+    if quality.startups:
+        said.append(f"start-up {quality.startup_ms / quality.startups / 1000:.1f} s")
+    if quality.buffers:
+        said.append(f"buffer {quality.buffer_ms / quality.buffers / 1000:.1f} s")
+    if quality.throughputs:
+        said.append(f"throughput {quality.throughput_kbps / quality.throughputs / 1000:.1f} Mbit/s")
+    return f"Players: {', '.join(said)}."
+
+
+def _told(value: object) -> str:
+    """A field's value for people: messages in a list are one line each."""
+    if isinstance(value, tuple):
+        return "\n".join(_told(one) for one in value) or "none"
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{name} {_told(part)}" for name, part in value)
+    return str(value)
 
 
 def _state(entry: RosterEntry) -> str:

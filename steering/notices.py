@@ -1,4 +1,5 @@
-"""Notices: purges, drains and revoked sessions, as one versioned document for the fleet.
+"""Notices: tombstones, purge orders, drains and revoked sessions, as one versioned document for the
+fleet.
 
 `NoticeBoard` is pure: each change gives a new board. `NoticeDesk` has it on disk before anyone
 sees it, and lets appliances wait for news.
@@ -6,14 +7,14 @@ sees it, and lets appliances wait for news.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from media.fleet import Notices, Purge
-from media.ids import Name, PackageId, SessionId
+from media.fleet import MAX_PURGE_ORDERS, Notices, Purge, PurgeOrder, PurgeTarget
+from media.ids import JobId, Name, PackageId, SessionId
 from runtime.durable import write_durably
 from runtime.errors import Problem
 from runtime.log import logger
@@ -21,26 +22,46 @@ from steering.roster import MAX_APPLIANCES
 
 MAX_WAIT_S = 20.0
 MAX_ENTRIES = 100_000  # of each kind, as many as `Notices` may carry
+_TARGET = set(PurgeTarget.model_fields)
 
 
 class NoticeBoard(BaseModel):
-    """What the fleet has to know at once. Purges and revocations end at their time."""
+    """What the fleet has to know at once. Tombstones (`purges`) and revocations end at their time;
+    orders stand until they are withdrawn. An order's serial is the version that brought it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     version: int = Field(ge=1)
     draining: frozenset[Name] = frozenset()
     purges: dict[PackageId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
     revoked: dict[SessionId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
+    orders: dict[JobId, PurgeOrder] = Field({}, max_length=MAX_PURGE_ORDERS)
 
     @classmethod
     def fresh(cls, now: datetime) -> "NoticeBoard":
-        """An empty board. Versions start at the time in seconds, so that after the loss of the
-        file they are still greater than all before, and `since=0` is answered at once."""
-        return cls(version=max(1, int(now.timestamp())))
+        """An empty board. Versions start at the time in milliseconds, and no disk takes a change in
+        each: so after the loss of the file they, and the serials of orders, are still greater than
+        all before, and `since=0` is answered at once."""
+        return cls(version=max(1, int(now.timestamp() * 1000)))
 
-    def purge(self, package_id: str, until: datetime, now: datetime) -> "NoticeBoard":
+    def entomb(self, package_id: str, until: datetime, now: datetime) -> "NoticeBoard":
         """The package has a tombstone, at least until then."""
         return self._with_entry("purges", self.purges, package_id, until, now)
+
+    def order(self, job_id: str, target: PurgeTarget) -> "NoticeBoard":
+        """Every appliance purges the target, once. Raises Problem when too many orders stand."""
+        if len(self.orders) >= MAX_PURGE_ORDERS:
+            raise Problem("overloaded", f"At most {MAX_PURGE_ORDERS} purges can stand at a time.")
+        order = PurgeOrder(serial=self.version + 1, **target.model_dump(include=_TARGET))
+        return self.model_copy(
+            update={"orders": self.orders | {job_id: order}, "version": order.serial}
+        )
+
+    def withdraw(self, job_ids: Collection[str], *, news: bool = True) -> "NoticeBoard":
+        """These orders stand no more. It is no news when nobody is left to obey them."""
+        left = {job_id: order for job_id, order in self.orders.items() if job_id not in job_ids}
+        if len(left) == len(self.orders):
+            return self
+        return self.model_copy(update={"orders": left, "version": self.version + news})
 
     def revoke(self, session_id: str, until: datetime, now: datetime) -> "NoticeBoard":
         """The session opens nothing any more, at least until then."""
@@ -70,6 +91,7 @@ class NoticeBoard(BaseModel):
                 Purge(package_id=package_id, until=until)
                 for package_id, until in _lasting(self.purges, now).items()
             ),
+            orders=tuple(self.orders.values()),
             revoked_sessions=tuple(_lasting(self.revoked, now)),
         )
 
@@ -103,9 +125,29 @@ class NoticeDesk:
                 "internal", f"{path} is damaged. Restore it, or delete it to lift all purges."
             ) from None
 
-    async def purge(self, package_id: str, until: datetime) -> None:
-        """The tombstone is on disk, and appliances hear of it."""
-        await self._change(lambda board: board.purge(package_id, until, self._now()))
+    def would_entomb(self, package_id: str, until: datetime) -> bool:
+        """The tombstone would be news."""
+        return self.board.entomb(package_id, until, self._now()) is not self.board
+
+    async def entomb(self, package_id: str, until: datetime, job_id: str | None) -> None:
+        """The tombstone is on disk, with an order for what is held of the package, and appliances
+        hear of both. Without a job there is no order, and without news neither."""
+
+        def change(board: NoticeBoard) -> NoticeBoard:
+            changed = board.entomb(package_id, until, self._now())
+            if changed is board or job_id is None:
+                return changed
+            return changed.order(job_id, PurgeTarget(package_id=package_id))
+
+        await self._change(change)
+
+    async def order(self, job_id: str, target: PurgeTarget) -> None:
+        """The order is on disk, and appliances hear of it."""
+        await self._change(lambda board: board.order(job_id, target))
+
+    async def withdraw(self, job_ids: Collection[str], *, news: bool = True) -> None:
+        """The orders are gone from the disk. With `news` appliances hear of it."""
+        await self._change(lambda board: board.withdraw(job_ids, news=news))
 
     async def revoke(self, session_id: str, until: datetime) -> None:
         """The revocation is on disk, and appliances hear of it."""

@@ -8,15 +8,17 @@ from media.fleet import (
     Holdings,
     Notices,
     Plan,
-    PurgeRequest,
+    PurgeTarget,
     RankAnswer,
     RankRequest,
     Report,
     ReportAnswer,
     RevokeRequest,
     Roster,
+    TombstoneRequest,
 )
-from media.ids import Name
+from media.ids import JobId, Name, PackageId
+from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
 from steering.manifests import SteerQuery
 from steering.server import MANIFEST_TYPE, Health, Since, Steering
@@ -24,6 +26,7 @@ from steering.server import MANIFEST_TYPE, Health, Since, Steering
 # A snapshot of MAX_HELD renditions is 25 MB; only enrolled appliances may send one.
 MAX_HOLDINGS_BYTES = 32 * 1024 * 1024
 _APPLIANCE: dict[str, Any] = {"appliance": Name}
+_JOB: dict[str, Any] = {"job": JobId}
 
 
 def routes(steering: Steering) -> list[Route]:
@@ -63,8 +66,28 @@ def routes(steering: Steering) -> list[Route]:
             errors=("unknown_appliance", "disk_full", "overloaded"),
         ),
         Route(
-            "POST", "/v1/purges", steering.purge, "Removes a package from all appliances",
-            body=PurgeRequest, roles=control, errors=("disk_full", "overloaded"),
+            "PUT", "/v1/tombstones/{package}", steering.entomb,
+            "A package was deleted: it is purged, and served no more",
+            body=TombstoneRequest, params={"package": PackageId}, roles=control,
+            errors=("disk_full", "overloaded"),
+        ),
+        Route(
+            "POST", "/v1/purges", steering.purge, "Has all appliances drop what they hold of it",
+            answer=PurgeDetails, body=PurgeTarget, status=201, roles=control,
+            errors=("disk_full", "overloaded"),
+        ),
+        Route(
+            "GET", "/v1/purges", steering.give_purges, "Purges, the newest first",
+            answer=PurgeJobs, roles=control,
+        ),
+        Route(
+            "GET", "/v1/purges/{job}", steering.give_purge, "A purge, appliance by appliance",
+            answer=PurgeDetails, params=_JOB, roles=control, errors=("unknown_purge",),
+        ),
+        Route(
+            "POST", "/v1/purges/{job}/cancel", steering.cancel_purge,
+            "Who has not begun a purge never will", answer=PurgeDetails, params=_JOB,
+            roles=control, errors=("unknown_purge", "disk_full"),
         ),
         Route(
             "POST", "/v1/revocations", steering.revoke, "Ends a session on all appliances",

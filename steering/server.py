@@ -12,7 +12,7 @@ from media.fleet import (
     DrainRequest,
     Holdings,
     Notices,
-    PurgeRequest,
+    PurgeTarget,
     RankAnswer,
     RankRequest,
     Report,
@@ -20,7 +20,9 @@ from media.fleet import (
     RevokeRequest,
     Roster,
     SteeringManifest,
+    TombstoneRequest,
 )
+from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Call, has_tag, model_response, problem_response
 from runtime.errors import Problem
 from steering.archive import Archive
@@ -31,6 +33,7 @@ from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
 from steering.placement import PlanVersions, Wanting, plan
 from steering.places import Atlas, Place
+from steering.purges import PurgeDesk
 from steering.rank import Asked, Limits, rank
 from steering.roster import Record, RosterBook
 from steering.settings import SteeringSettings
@@ -67,6 +70,7 @@ class Steering:
     roster: RosterBook
     archive: Archive
     notices: NoticeDesk
+    purges: PurgeDesk
     catalog: PackageCatalog
     contexts: Contexts
     metrics: SteeringMetrics
@@ -90,6 +94,7 @@ class Steering:
         news = self.roster.hear(report, self.now_s())
         if news:
             self.archive.heard(appliance_id)
+            self.purges.hear(report)
         self.metrics.reports.labels(news=str(news).lower()).inc()
         shelf = self.roster.shelves.get(appliance_id)
         if shelf is None or shelf.boot_id != report.boot_id:
@@ -173,9 +178,20 @@ class Steering:
             self._known(appliance_id)
         await self.notices.drain(appliance_id, call.body(DrainRequest).draining)
 
-    async def purge(self, call: Call) -> None:
-        request = call.body(PurgeRequest)
-        await self.notices.purge(request.package_id, request.until)
+    async def entomb(self, call: Call) -> None:
+        await self.purges.entomb(call.path["package"], call.body(TombstoneRequest).until)
+
+    async def purge(self, call: Call) -> PurgeDetails:
+        return await self.purges.order(call.body(PurgeTarget))
+
+    async def give_purges(self, call: Call) -> PurgeJobs:
+        return self.purges.listed()
+
+    async def give_purge(self, call: Call) -> PurgeDetails:
+        return self.purges.shown(call.path["job"])
+
+    async def cancel_purge(self, call: Call) -> PurgeDetails:
+        return await self.purges.cancel(call.path["job"])
 
     async def revoke(self, call: Call) -> None:
         request = call.body(RevokeRequest)

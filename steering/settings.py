@@ -92,6 +92,14 @@ class SteeringSettings(Settings):
     ttl_jitter: float = Field(
         0.2, ge=0, lt=1, description="How far that time varies, so that players do not ask in step"
     )
+    purge_deadline_s: float = Field(
+        600.0, gt=0, description="A purge that an appliance has not obeyed by then has failed"
+    )
+    purge_keep_s: float = Field(
+        86_400.0,
+        gt=0,
+        description="For this long appliances that come back obey a purge, and its job is known",
+    )
     cors_origin: str = Field(
         "*", max_length=200, description="Pages that may read steering manifests"
     )

@@ -56,6 +56,9 @@ def main() -> int:
         ),
         _tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance"),
         _tests("the whole suite passes", "tests"),
+        *_bench("serve", "nginx"),
+        *_bench("fill", "nginx"),
+        *_bench("fill", "varnish", "--case=herd"),
     ]
     PAGE.write_text(_page(rows))
     print(PAGE.read_text())
@@ -103,10 +106,46 @@ def _tests(promise: str, *arguments: str) -> Row:
     assert suite is not None
     total, failed, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
     failed += int(suite.get("errors", 0))
-    figures = [f"{p.get('name')} {p.get('value')}" for p in suite.iter("property") if p.get("name")]
+    figures = [
+        f"{noted.get('name')} {noted.get('value')}"
+        for noted in suite.iter("property")
+        if not str(noted.get("name")).startswith("hypothesis-")
+    ]
     seen = ", ".join([f"{total - failed - skipped} of {total} passed in {took:.0f} s", *figures])
     kept = None if total == skipped else failed == 0 and total > 0
     return Row(promise, seen, kept, f"pytest {' '.join(arguments)}")
+
+
+def _bench(name: str, against: str, *arguments: str) -> list[Row]:
+    """A row for each bar of a bench, whose figures go to docs/benchmarks.md."""
+    argv = ["nearcast", "bench", name, f"--against={against}", *arguments]
+    command = " ".join(argv)
+    done = subprocess.run(
+        [sys.executable, "-m", *argv, "--doc", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        said = {"code": "internal", "detail": (done.stdout + done.stderr)[-200:]}
+    if "rows" not in said:
+        kept = None if said["code"] == "missing_program" else False
+        return [Row(f"bench {name} against {against}", said["detail"], kept, command)]
+    rows = []
+    for row in said["rows"]:
+        if row["bar"] is None:
+            continue
+        sign = "≥" if row["better"] == "more" else "≤"
+        promise = f"bench {name}, {row['case']}: {row['bar_of']} {sign} {row['bar']}"
+        seen = row["skipped"] or f"{row['ours']} {row['unit']}"
+        if row["ratio"] is not None:
+            seen += f", {row['peer_name']} {row['peer']}, ratio {row['ratio']}"
+            seen += f" ({row['ratio_min']} – {row['ratio_max']})"
+        rows.append(Row(promise, seen, row["ok"], command))
+    return rows
 
 
 def _page(rows: list[Row]) -> str:

@@ -93,3 +93,9 @@ async def appliance(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIter
     await standing.start()
     yield standing
     await standing.stop()
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that this one has started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]

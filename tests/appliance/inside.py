@@ -10,11 +10,13 @@ from typing import Literal
 
 from appliance.board import Board
 from appliance.cache import Cache
+from appliance.doors import Door
 from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
-from appliance.gate import FileWant
 from appliance.link import WorkerDesk
 from appliance.settings import ApplianceSettings
+from appliance.want import FileWant
+from appliance.wire import Plain
 from appliance.worker import Worker
 from media.fleet import Notices
 from tests.packages import MadePackage, make_keys, make_package
@@ -72,7 +74,7 @@ class Inside:
         self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
         self.desk_socket = Path(tempfile.mkdtemp(prefix="nearcast-")) / "desk"
         self.worker = Worker(
-            "north-1", 0, listener, folder, folders,
+            "north-1", 0, [Door(listener, Plain)], None, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
             ApplianceSettings.model_validate(settings),
         )  # fmt: skip

@@ -43,7 +43,6 @@ async def test_a_folder_out_of_order_is_reported_and_done_without(tmp_path: Path
         told = "nearcast_appliance_cache_folder_in_service"
         assert f'{told}{{folder="{tmp_path}/good"}} 1.0' in lines
         assert f'{told}{{folder="{tmp_path}/bad"}} 0.0' in lines
-        assert "nearcast_appliance_cache_folders_out 1.0" in lines
         assert "nearcast_appliance_cache_budget_bytes 5e+07" in lines
         await standing.stop()
         # The disk is there after all, and files have their places in both.

@@ -2,16 +2,15 @@
 
 import asyncio
 import errno
-import os
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from appliance import exchange
 from appliance.board import Word
 from appliance.gate import Gate
+from appliance.open_file import OpenFile
 from media.fleet import Notices, Purge
 from tests.appliance.inside import answer, inside
 
@@ -111,9 +110,9 @@ async def test_pages_read_ahead_while_a_fill_goes_on(
 ) -> None:
     """Each thread goes on where the answer stands: a second one would find the next answer."""
     probes = iter((False, False))
-    monkeypatch.setattr(exchange, "_resident", lambda *_: next(probes, True))
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda *a: (time.sleep(0.3), pread(*a))[1])
+    monkeypatch.setattr(OpenFile, "is_resident", lambda *_: next(probes, True))
+    read_ahead = OpenFile.read_ahead
+    monkeypatch.setattr(OpenFile, "read_ahead", lambda *a: (time.sleep(0.3), read_ahead(*a)))
     async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
         house.let("2.m4s", 300_000)
         house.let("1.m4s", 0)
@@ -171,10 +170,12 @@ async def test_no_descriptor_left_is_no_busy_loop(tmp_path: Path) -> None:
                     raise OSError(errno.EMFILE, "Too many open files")
                 return listener.accept()
 
-        listener, house.worker._listener = house.worker._listener, Exhausted()  # type: ignore[assignment]
+        (door,) = house.worker._doors._doors
+        listener = door.listener
+        object.__setattr__(door, "listener", Exhausted())
         assert (await house.fetch("1.m4s")).startswith(b"HTTP/1.1 200")
         assert tries < 10
-        house.worker._listener = listener
+        object.__setattr__(door, "listener", listener)
 
 
 async def test_unreadable_orders_leave_the_old_ones_in_force(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fill, Fills
 from appliance.folders import Folders, FolderShare
-from appliance.gate import FileWant
 from appliance.scrub import Scrubber
 from appliance.sources import Missing, SourceFailed
 from appliance.upkeep import Upkeep
+from appliance.want import FileWant
 from media.inventory import sha256_of
 from runtime.errors import Problem
 

@@ -15,6 +15,7 @@ from media.keys import Identity, Keyring
 from tests.packages import MadePackage, make_keys, make_package
 
 NOW = time.time()
+ADDRESS = "127.0.0.1"
 
 
 class Door:
@@ -28,7 +29,7 @@ class Door:
 
     def ask(self, path: str, *, token: str | None = None, method: bytes = b"GET") -> object:
         target = f"/{token or self.token}/{self.package.base}{path}"
-        return self.gate.decide(method, target.encode(), NOW)
+        return self.gate.decide(method, target.encode(), ADDRESS, NOW)
 
     def learn(self, want: FileWant) -> None:
         self.gate.learn(want, self.package.files[want.path])
@@ -53,8 +54,8 @@ def test_it_learns_the_inventory_then_the_list_then_serves(door: Door) -> None:
     assert isinstance(second, Learn) and second.want.path == "v-avc-720/files.json"
     door.learn(second.want)
     served = door.ask("v-avc-720/1.m4s")
-    assert isinstance(served, Serve) and served.want.size == 100_000
-    assert served.want.object_key == f"{door.package.base}v-avc-720/1.m4s"
+    assert isinstance(served, Serve) and served.listed.want.size == 100_000
+    assert served.listed.want.object_key == f"{door.package.base}v-avc-720/1.m4s"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_paths_that_the_inventory_does_not_list(door: Door, path: str, code: str
 
 @pytest.mark.parametrize("target", [b"/", b"*", b"http://x/a", b"/x/titles/a/b", b"/a/b/c/d/e/f/g"])
 def test_other_addresses_are_not_found(door: Door, target: bytes) -> None:
-    assert door.gate.decide(b"GET", target, NOW) == Reject("not_found")
+    assert door.gate.decide(b"GET", target, ADDRESS, NOW) == Reject("not_found")
 
 
 def test_methods(door: Door) -> None:
@@ -102,9 +103,47 @@ def test_tokens(door: Door, tmp_path: Path) -> None:
     }
     for token, code in table.items():
         answer = door.gate.decide(
-            b"GET", f"/{token}/{door.package.base}inventory.json".encode("latin-1"), NOW
+            b"GET", f"/{token}/{door.package.base}inventory.json".encode("latin-1"), ADDRESS, NOW
         )
         assert isinstance(answer, Reject) and answer.code == code, token
+
+
+def test_forgers_wait_and_others_do_not(door: Door) -> None:
+    door.learn_all()
+    assert isinstance(door.ask("v-avc-720/1.m4s"), Serve)
+    forged = [f"{door.token[:-6]}{number:06d}" for number in range(200)]
+    codes = [
+        answer.code for token in forged if isinstance(answer := door.ask("x", token=token), Reject)
+    ]
+    assert codes == ["token_invalid"] * 50 + ["overloaded"] * 150
+    assert isinstance(door.ask("v-avc-720/1.m4s"), Serve)  # a token that was seen before
+    fresh = door.package.token(door.keys["control"])
+    target = f"/{fresh}/{door.package.base}v-avc-720/1.m4s".encode()
+    assert isinstance(door.gate.decide(b"GET", target, "another", NOW), Serve)
+
+
+def test_the_short_way_says_what_the_long_way_says(door: Door) -> None:
+    """A file and a token that were seen before meet the same rules."""
+    narrow = door.package.token(door.keys["control"], renditions=("v-avc-360",))
+    door.learn_all()
+    for _ in range(2):
+        assert isinstance(door.ask("v-avc-720/1.m4s"), Serve)
+        assert isinstance(door.ask("v-avc-720/1.m4s?CMCD=br%3D1/x"), Serve)
+        refused = door.ask("v-avc-720/1.m4s", token=narrow)
+        assert isinstance(refused, Reject) and refused.code == "not_allowed"
+        assert isinstance(door.ask("v-avc-360/1.m4s", token=narrow), Serve)
+        assert isinstance(door.ask("hls/master.m3u8", token=narrow), Serve)
+        assert isinstance(door.ask("v-avc-720/1.m4s", method=b"POST"), Reject)
+        assert isinstance(door.ask("v-avc-720/1.m4s", method=b"OPTIONS"), Preflight)
+
+
+def test_prepared_answers_are_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_PREPARED", 2)
+    door.learn_all()
+    for path in ("v-avc-720/1.m4s", "v-avc-720/2.m4s", "v-avc-720/3.m4s", "v-avc-720/1.m4s"):
+        served = door.ask(path)
+        assert isinstance(served, Serve) and served.listed.want.path == path
+        assert len(served.grant.listed) <= 2
 
 
 def test_a_token_within_the_leeway_still_opens(door: Door) -> None:
@@ -115,8 +154,8 @@ def test_a_token_within_the_leeway_still_opens(door: Door) -> None:
 def test_a_remembered_token_expires(door: Door) -> None:
     token = door.package.token(door.keys["control"], expires_s=int(NOW) + 5)
     target = f"/{token}/{door.package.base}inventory.json".encode()
-    assert isinstance(door.gate.decide(b"GET", target, NOW), Learn)
-    late = door.gate.decide(b"GET", target, NOW + 120)
+    assert isinstance(door.gate.decide(b"GET", target, ADDRESS, NOW), Learn)
+    late = door.gate.decide(b"GET", target, ADDRESS, NOW + 120)
     assert isinstance(late, Reject) and late.code == "token_expired"
 
 
@@ -138,7 +177,7 @@ def test_a_token_limits_renditions(door: Door) -> None:
 def test_a_peer_gets_only_what_is_held(door: Door) -> None:
     token = door.package.token(door.keys["north-1"], scope="fill")
     answer = door.ask("inventory.json", token=token)
-    assert isinstance(answer, Learn) and answer.only_if_held
+    assert isinstance(answer, Learn) and answer.grant.from_peer
 
 
 def test_notices(door: Door) -> None:
@@ -155,7 +194,7 @@ def test_notices(door: Door) -> None:
         "hls/master.m3u8", token=door.package.token(door.keys["control"], session_id=late)
     )
     assert isinstance(refused, Reject) and refused.code == "draining"
-    door.gate.obey(Notices(version=2, revoked_sessions=(known.claims.session_id,)), since_s)
+    door.gate.obey(Notices(version=2, revoked_sessions=(known.grant.claims.session_id,)), since_s)
     revoked = door.ask("hls/master.m3u8")
     assert isinstance(revoked, Reject) and revoked.code == "token_invalid"
     tomb = Purge(package_id=door.package.package_id, until="2100-01-01T00:00:00Z")  # type: ignore[arg-type]
@@ -201,7 +240,10 @@ def test_learning_twice_counts_once(
         door.learn(first.want)
     door.learn_all()
     asked = door.gate.decide(
-        b"GET", f"/{other.token(door.keys['control'])}/{other.base}inventory.json".encode(), NOW
+        b"GET",
+        f"/{other.token(door.keys['control'])}/{other.base}inventory.json".encode(),
+        ADDRESS,
+        NOW,
     )
     assert isinstance(asked, Learn)
     door.gate.learn(asked.want, other.files["inventory.json"])

@@ -6,8 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from appliance.gate import FileWant
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
+from appliance.load import WorkerLoad
+from appliance.tally import TALLY_WORDS
+from appliance.want import FileWant
 from tests.appliance.inside import inside
 
 
@@ -21,7 +23,7 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
 
     path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "deaf"
     async with await asyncio.start_unix_server(deaf, str(path), limit=MAX_LINE_BYTES):
-        link = KeeperLink(path)
+        link = KeeperLink(path, WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25))
         running = asyncio.create_task(link.run(lambda: None))
         await accepted.wait()
         await asyncio.sleep(0)

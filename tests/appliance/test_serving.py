@@ -7,13 +7,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from media.token import sign_machine_token
-from tests.appliance.conftest import Standing
+from tests.appliance.conftest import Standing, children_of
 from tests.packages import SIZES, MadePackage, make_keys
 
 
@@ -210,7 +209,11 @@ async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
     package = appliance.package()
     url = appliance.url(package, "v-avc-720/1.m4s")
     assert (await get(url))[0] == 200 and appliance.cached(package)
-    assert await operate(appliance, "POST", "purge", {"package_id": package.package_id}) == 200
+    nothing = {"pattern": f"titles/*/{package.package_id}/v-avc-720/9*"}
+    for order, status in [({}, 422), ({"pattern": "/*"}, 422), (nothing, 200)]:
+        assert await operate(appliance, "POST", "purge", order) == status
+    assert appliance.cached(package)
+    assert await operate(appliance, "POST", "purge", {"title_id": package.title_id}) == 200
     assert not appliance.cached(package)
     assert (await get(url))[0] == 200  # no tombstone: it may be brought again
     assert await operate(appliance, "PUT", "drain", {"draining": True}) == 200
@@ -224,8 +227,10 @@ async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
     (appliance.data / "appliances" / "north-1" / "notices.json").write_text(json.dumps(notices))
     assert appliance.cached(package)
     await appliance.start()
-    assert not appliance.cached(package)
     assert (await get(appliance.url(package, "v-avc-720/1.m4s")))[0] == 410
+    async with asyncio.timeout(5):
+        while appliance.cached(package):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_a_taken_port_or_folder_is_one_sentence(
@@ -263,9 +268,3 @@ def spoil(package: MadePackage, name: str, change: Callable[[bytes], bytes]) -> 
     """Changes a file behind the inventory's back."""
     path = package.folder / "v-avc-720" / name
     path.write_bytes(change(path.read_bytes()))
-
-
-def children_of(pid: int) -> list[int]:
-    """Processes that this one has started."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]

@@ -21,7 +21,7 @@ from media.api import Lease, LeaseOffer, Login, Session, Title, Tokens
 from media.fleet import (
     DrainRequest,
     Pathway,
-    PurgeRequest,
+    PurgeTarget,
     RankAnswer,
     RankRequest,
     Report,
@@ -29,9 +29,12 @@ from media.fleet import (
     Roster,
     RosterEntry,
     Skipped,
+    TombstoneRequest,
 )
+from media.ids import new_id
 from media.keys import Identity, Keyring
 from media.objects import ObjectStore, open_store
+from media.purges import PurgeDetails, PurgeJobs
 from media.token import sign_machine_token, verify_machine_token
 from runtime.api import Call, Caller, Route, make_app
 from runtime.client import Client
@@ -68,7 +71,8 @@ class Steering:
     pathways: list[Pathway] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     asked: list[RankRequest] = field(default_factory=list)
-    purges: list[PurgeRequest] = field(default_factory=list)
+    tombstones: dict[str, TombstoneRequest] = field(default_factory=dict)
+    purges: dict[str, PurgeDetails] = field(default_factory=dict)
     revoked: list[RevokeRequest] = field(default_factory=list)
     drains: dict[str, bool] = field(default_factory=dict)
     purged: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,11 +80,15 @@ class Steering:
 
     def routes(self) -> list[Route]:
         only = frozenset({"control"})
-        purge = PurgeRequest
+        tombstone, target = TombstoneRequest, PurgeTarget
         return [
             Route("POST", "/v1/rank", self.rank, "", body=RankRequest, roles=only),
             Route("GET", "/v1/roster", self.roster, "", roles=only),
-            Route("POST", "/v1/purges", self.purge, "", body=purge, roles=only),
+            Route("PUT", "/v1/tombstones/{p}", self.entomb, "", body=tombstone, roles=only),
+            Route("POST", "/v1/purges", self.purge, "", body=target, status=201, roles=only),
+            Route("GET", "/v1/purges", self.give_purges, "", roles=only),
+            Route("GET", "/v1/purges/{job}", self.give_purge, "", roles=only),
+            Route("POST", "/v1/purges/{job}/cancel", self.cancel_purge, "", roles=only),
             Route("POST", "/v1/revocations", self.revoke, "", body=RevokeRequest, roles=only),
             Route("PUT", "/v1/drains/{a}", self.drain, "", body=DrainRequest, roles=only),
         ]
@@ -118,9 +126,31 @@ class Steering:
     async def revoke(self, call: Call) -> None:
         self.revoked.append(call.body(RevokeRequest))
 
-    async def purge(self, call: Call) -> None:
-        self.purges.append(call.body(PurgeRequest))
+    async def entomb(self, call: Call) -> None:
+        self.tombstones[call.path["p"]] = call.body(TombstoneRequest)
         self.purged.set()
+
+    async def purge(self, call: Call) -> PurgeDetails:
+        now = utc_now()
+        ordered = PurgeDetails(
+            **call.body(PurgeTarget).model_dump(), job_id=new_id("job"), state="pending",
+            created_at=now, deadline_at=now, obeyed=0, awaited=0, files=0, appliances=(),
+        )  # fmt: skip
+        self.purges[ordered.job_id] = ordered
+        return ordered
+
+    async def give_purges(self, call: Call) -> PurgeJobs:
+        return PurgeJobs(purges=tuple(self.purges.values()))
+
+    async def give_purge(self, call: Call) -> PurgeDetails:
+        if call.path["job"] not in self.purges:
+            raise Problem("unknown_purge")
+        return self.purges[call.path["job"]]
+
+    async def cancel_purge(self, call: Call) -> PurgeDetails:
+        purge = await self.give_purge(call)
+        self.purges[purge.job_id] = purge.model_copy(update={"state": "cancelled"})
+        return self.purges[purge.job_id]
 
 
 def pathway(appliance_id: str, url: str, region: str = "north") -> Pathway:

@@ -201,6 +201,29 @@ async def test_the_fleet_is_steerings(house: House):
     assert await code_of(drain) == "unknown_appliance"
 
 
+async def test_purges_are_steerings(house: House):
+    operator, pattern = await house.account("operator"), "titles/*/v-avc-720/*"
+    ordered = await send(operator, "POST", "/v1/purges", pattern=pattern)
+    assert (ordered["pattern"], ordered["state"]) == (pattern, "pending")
+    path = f"/v1/purges/{ordered['job_id']}"
+    assert await send(operator, "GET", path) == ordered
+    assert (await send(operator, "POST", f"{path}/cancel"))["state"] == "cancelled"
+    (listed,) = (await send(operator, "GET", "/v1/purges"))["purges"]
+    assert (listed["state"], "appliances" in listed) == ("cancelled", False)
+    unknown = send(operator, "GET", f"/v1/purges/{new_id('job')}")
+    assert await code_of(unknown) == "unknown_purge"
+    for wrong in (
+        {},
+        {"pattern": "/*"},
+        {"title_id": new_id("ttl"), "pattern": "*"},
+        {"package_id": new_id("pkg"), "until": "2100-01-01T00:00:00Z"},
+    ):
+        assert await code_of(send(operator, "POST", "/v1/purges", **wrong)) in (
+            "invalid_field",
+            "bad_request",
+        )
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -120,6 +120,9 @@ async def test_streams_and_ranges(store: ObjectStore) -> None:
     with pytest.raises(FileNotFoundError):
         async for _ in store.stream("a/none"):
             pass
+    odd = "a/film one (2)+@=.mp4"  # what signatures and addresses like to disagree about
+    await store.put_bytes(odd, b"odd")
+    assert [piece async for piece in store.stream(odd)] == [b"odd"]
 
 
 async def test_listing_is_by_prefix_and_in_order(store: ObjectStore) -> None:
@@ -211,6 +214,8 @@ async def test_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     store = open_store("s3://bucket?endpoint=http://127.0.0.1:9")
     with pytest.raises(StoreUnavailable, match="does not answer"):
         await store.stat("a")
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await anext(aiter(store.stream("a")))
     await store.close()
 
 

@@ -22,3 +22,15 @@ def test_failures_have_to_be_in_a_row() -> None:
     for ok in (False, True, False, True, False):
         breaker.record(ok, 0)
     assert breaker.allows(0)
+
+
+def test_tripped_is_news_for_a_while() -> None:
+    breaker = Breaker(failures=2, rest_s=5)
+    breaker.record(False, 0)
+    assert not breaker.tripped(0)
+    breaker.record(False, 1)
+    assert breaker.tripped(1) and breaker.tripped(15.9)
+    assert not breaker.tripped(16)  # nobody has tried since
+    assert breaker.allows(20) and breaker.tripped(20)
+    breaker.record(True, 20)
+    assert not breaker.tripped(20)

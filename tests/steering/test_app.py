@@ -205,14 +205,14 @@ async def test_a_drain_reaches_the_waiting_appliance(fleet: Fleet) -> None:
     assert (status, json.loads(raw)["code"]) == (404, "unknown_appliance")
 
 
-async def test_a_purge_outlives_a_restart_and_leaves_plans_and_rankings(
+async def test_a_tombstone_outlives_a_restart_and_leaves_plans_and_rankings(
     tmp_path: Path, control: ControlPlane
 ) -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     async with running(tmp_path, control) as fleet:
         await fleet.everyone_reports()
-        purge = json.dumps({"package_id": package_id(3), "until": until.isoformat()}).encode()
-        assert (await fleet.ask("POST", "/v1/purges", purge, by=control.control))[0] == 204
+        path, body = f"/v1/tombstones/{package_id(3)}", json.dumps({"until": until.isoformat()})
+        assert (await fleet.ask("PUT", path, body.encode(), by=control.control))[0] == 204
         revoke = json.dumps({"session_id": session_id(), "until": until.isoformat()}).encode()
         assert (await fleet.ask("POST", "/v1/revocations", revoke, by=control.control))[0] == 204
         version = (await fleet.notices("north-1", 0)).version
@@ -229,6 +229,46 @@ async def test_a_purge_outlives_a_restart_and_leaves_plans_and_rankings(
         body = json.dumps({"package_id": package_id(3)}).encode()
         status, raw, _ = await fleet.ask("POST", "/v1/rank", body, by=control.control)
         assert (status, json.loads(raw)["code"]) == (410, "purged")
+
+
+async def test_a_purge_is_a_job_from_order_to_end(tmp_path: Path, control: ControlPlane) -> None:
+    async with running(tmp_path, control, report_timeout_s=0.05) as fleet:
+
+        async def ask(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+            sent = None if body is None else json.dumps(body).encode()
+            status, raw, _ = await fleet.ask(method, path, sent, by=control.control)
+            return status, json.loads(raw)
+
+        names = ("north-1", "south-1")
+        for name in names:
+            await fleet.report(name)
+        before = (await fleet.notices("north-1", 0)).version
+        waiting = asyncio.create_task(fleet.notices("north-1", before))
+        status, ordered = await ask("POST", "/v1/purges", {"pattern": "titles/*/v-avc-720/*"})
+        assert (status, ordered["state"]) == (201, "pending")
+        assert {one["appliance_id"] for one in ordered["appliances"]} == set(names)
+        (order,) = (await waiting).orders
+        assert order.pattern == "titles/*/v-avc-720/*"
+        for sequence, name in enumerate(names, 2):
+            told = [{"serial": order.serial, "files": 4}]
+            said = {"notices_version": order.serial, "purged_serial": order.serial, "purged": told}
+            await fleet.report(name, sequence, **said)
+        async with asyncio.timeout(5):  # the fleet is known a moment after the start
+            while (seen := await ask("GET", f"/v1/purges/{ordered['job_id']}"))[1]["state"] != (  # noqa: ASYNC110
+                "complete"
+            ):
+                await asyncio.sleep(0.01)
+        assert (seen[1]["obeyed"], seen[1]["awaited"], seen[1]["files"]) == (2, 0, 8)
+        _, listed = await ask("GET", "/v1/purges")
+        assert [job["job_id"] for job in listed["purges"]] == [ordered["job_id"]]
+        cancel = f"/v1/purges/{ordered['job_id']}/cancel"
+        assert (await ask("POST", cancel))[1]["state"] == "complete"
+        unknown = "/v1/purges/job_00000000000000000000000000"
+        assert (await ask("GET", unknown))[1]["code"] == "unknown_purge"
+        assert (await ask("POST", "/v1/purges", {"title_id": "x"}))[1]["code"] == "invalid_field"
+        by = control.appliances["north-1"]
+        status, raw, _ = await fleet.ask("GET", "/v1/purges", by=by)
+        assert (status, json.loads(raw)["code"]) == (403, "not_allowed")
 
 
 async def test_regions_and_documents(fleet: Fleet) -> None:

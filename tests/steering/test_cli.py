@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +10,18 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
-from media.api import Login, SteerAnswer, Title, TitlePage, Tokens
-from media.fleet import DrainRequest, Pathway, Roster, RosterEntry, Skipped
+from media.api import Login, NewPurge, SteerAnswer, Title, TitlePage, Tokens
+from media.fleet import (
+    DrainRequest,
+    Pathway,
+    Quality,
+    Roster,
+    RosterEntry,
+    Skipped,
+    StarvedSession,
+)
 from media.ids import id_from
+from media.purges import PurgeDetails, PurgeJobs, PurgeProgress, PurgeState
 from runtime.api import Call, Route, make_app
 from runtime.errors import Problem
 from runtime.service import serve_http
@@ -20,7 +29,16 @@ from steering.cli import app
 from tests.steering_fleet import report
 
 FILM, SEQUEL = (id_from("ttl", 1_700_000_000_000, number) for number in (1, 2))
+PACKAGE, JOB = (id_from(kind, 1_700_000_000_000, 1) for kind in ("pkg", "job"))
 NAMES = {FILM: "Big Film", SEQUEL: "Big Film 2"}
+STALLED = id_from("ses", 1_700_000_000_000, 3)
+PLAYED = {
+    "quality": Quality(
+        sessions=12, requests=400, starved_requests=3, starved_sessions=2, startups=10,
+        startup_ms=8400, buffers=100, buffer_ms=1_420_000, throughputs=50, throughput_kbps=400_000,
+    ),
+    "starved": (StarvedSession(session_id=STALLED, starved=2, requests=9),),
+}  # fmt: skip
 
 
 def film(title_id: str) -> Title:
@@ -46,6 +64,8 @@ class ControlPlane:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.drains: dict[str, bool] = {}
+        self.ordered: list[NewPurge] = []
+        self.states: Iterator[PurgeState | None] = iter(())  # None: steering is away
 
     def routes(self) -> list[Route]:
         return [
@@ -58,6 +78,10 @@ class ControlPlane:
             ),
             Route("GET", "/v1/fleet", self.fleet, "", answer=Roster),
             Route("PUT", "/v1/fleet/{appliance}/drain", self.drain, "", body=DrainRequest),
+            Route("POST", "/v1/purges", self.purge, "", body=NewPurge, answer=PurgeDetails),
+            Route("GET", "/v1/purges", self.purges, "", answer=PurgeJobs),
+            Route("GET", "/v1/purges/{job}", self.purge_of, "", answer=PurgeDetails),
+            Route("POST", "/v1/purges/{job}/cancel", self.cancel, "", answer=PurgeDetails),
         ]  # fmt: skip
 
     async def login(self, call: Call) -> Tokens:
@@ -92,9 +116,10 @@ class ControlPlane:
 
     async def fleet(self, call: Call) -> Roster:
         def entry(name: str, alive: bool) -> RosterEntry:
+            said = report(name, used_bytes=123_456, **(PLAYED if alive else {}))
             return RosterEntry(
-                report=report(name, used_bytes=123_456), region="north", age_s=2.0, alive=alive,
-                draining=False, packages_held=3,
+                report=said, region="north", age_s=2.0, alive=alive, draining=False,
+                packages_held=3,
             )  # fmt: skip
 
         return Roster(appliances=(entry("north-1", True), entry("west-1", False)))
@@ -103,6 +128,40 @@ class ControlPlane:
         if call.path["appliance"] not in ("north-1", "west-1"):
             raise Problem("unknown_appliance", f"{call.path['appliance']} has not reported.")
         self.drains[call.path["appliance"]] = call.body(DrainRequest).draining
+
+    async def purge(self, call: Call) -> PurgeDetails:
+        self.ordered.append(call.body(NewPurge))
+        return self._purge("pending")
+
+    async def purges(self, call: Call) -> PurgeJobs:
+        return PurgeJobs(purges=(self._purge("active"),))
+
+    async def purge_of(self, call: Call) -> PurgeDetails:
+        """As far as it is by the next look."""
+        if call.path["job"] != JOB:
+            raise Problem("unknown_purge")
+        state = next(self.states)
+        if state is None:
+            raise Problem("steering_unavailable")
+        return self._purge(state)
+
+    async def cancel(self, call: Call) -> PurgeDetails:
+        return self._purge("cancelling")
+
+    def _purge(self, state: PurgeState) -> PurgeDetails:
+        """One appliance has obeyed, and the other is as far as the purge is."""
+        obeyed = state == "complete"
+        last = "complete" if obeyed else "pending"
+        return PurgeDetails(
+            title_id=FILM, job_id=JOB, state=state, created_at=datetime.now(UTC),
+            deadline_at=datetime.now(UTC), obeyed=1 + obeyed, awaited=1 - obeyed, files=7,
+            why="Not obeyed by the deadline: west-1." if state == "failed" else "",
+            appliances=(
+                PurgeProgress(appliance_id="north-1", state="complete", awaited=False, alive=True,
+                              files=7),
+                PurgeProgress(appliance_id="west-1", state=last, awaited=not obeyed, alive=obeyed),
+            ),
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -147,6 +206,8 @@ async def test_steer_shows_reasons_and_codes(control: ControlPlane) -> None:
         (("steer", FILM, "--region", "moon"), "unknown_region", "no region 'moon'"),
         (("fleet", "show", "nobody"), "unknown_appliance", "no appliance nobody"),
         (("fleet", "drain", "nobody"), "unknown_appliance", "nobody has not reported"),
+        (("fleet", "purge", "Nothing"), "unknown_title", "no title 'Nothing'"),
+        (("fleet", "purge", "--pattern", "a"), "invalid_field", "a pattern matches titles/"),
     ],
 )
 async def test_errors_are_a_sentence_or_a_document(
@@ -178,6 +239,14 @@ async def test_fleet_list_and_show(control: ControlPlane) -> None:
         assert words in table.stdout
     shown = await run("fleet", "show", "north-1")
     assert "used_bytes" in shown.stdout and "123456" in shown.stdout
+    words = " ".join(shown.stdout.split())
+    assert (
+        "Players: 12 sessions, 0.75% of requests with an empty buffer, 2 sessions stalled, "
+        "start-up 0.8 s, buffer 14.2 s, throughput 8.0 Mbit/s."
+    ) in words
+    assert f"session_id {STALLED}, starved 2, requests 9" in words
+    silent = await run("fleet", "show", "west-1")
+    assert "none has said how it plays" in " ".join(silent.stdout.split())
     as_json = await run("fleet", "show", "west-1", "--json")
     assert RosterEntry.model_validate_json(as_json.stdout).report.appliance_id == "west-1"
 
@@ -191,7 +260,72 @@ async def test_drain_and_restore(control: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("steer",), *(("fleet", name) for name in ("list", "show", "drain", "restore"))]
+    ("argv", "target"),
+    [
+        (("Big Film",), NewPurge(title_id=FILM)),
+        ((SEQUEL,), NewPurge(title_id=SEQUEL)),
+        ((PACKAGE,), NewPurge(package_id=PACKAGE)),
+        (("--pattern", "titles/*.m4s"), NewPurge(pattern="titles/*.m4s")),
+    ],
+)
+async def test_purge_takes_a_title_a_package_or_a_pattern(
+    control: ControlPlane, argv: tuple[str, ...], target: NewPurge
+) -> None:
+    result = await run("fleet", "purge", *argv, "--json")
+    assert result.exit_code == 0, result.output
+    assert PurgeDetails.model_validate_json(result.stdout).state == "pending"
+    assert control.ordered == [target]
+
+
+async def test_purge_waits_to_the_end_and_tells_what_is_new(control: ControlPlane) -> None:
+    control.states = iter(("active", None, "active", "complete"))
+    result = await run("fleet", "purge", FILM, "--wait")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[:3] == ["north-1: complete, 7 files", "west-1: pending, away", "west-1: complete"]
+    control.states = iter((None, "complete"))
+    as_json = await run("fleet", "purge", FILM, "--wait", "--json")
+    assert PurgeDetails.model_validate_json(as_json.stdout).state == "complete"
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_purge_that_is_not_complete_is_a_failure(
+    control: ControlPlane, end: PurgeState
+) -> None:
+    control.states = iter(("active", end))
+    result = await run("fleet", "purge", FILM, "--wait", "--json")
+    problem = json.loads(result.stdout)
+    assert (result.exit_code, problem["code"]) == (1, "purge_incomplete")
+    assert end in problem["detail"] and ("west-1" in problem["detail"]) == (end == "failed")
+
+
+@pytest.mark.parametrize(
+    "argv", [("purge",), ("purge", FILM, "--pattern", "*"), ("purges", "x"), ("purges", "--cancel")]
+)
+async def test_purges_want_one_thing(control: ControlPlane, argv: tuple[str, ...]) -> None:
+    assert (await run("fleet", *argv)).exit_code == 2
+    assert control.ordered == []
+
+
+async def test_purges_are_listed_shown_and_cancelled(control: ControlPlane) -> None:
+    table = await run("fleet", "purges")
+    assert table.exit_code == 0 and JOB in table.stdout and "active" in table.stdout
+    listed = await run("fleet", "purges", "--json")
+    assert PurgeJobs.model_validate_json(listed.stdout).purges[0].title_id == FILM
+    control.states = iter(("failed",))
+    assert "Not obeyed by the deadline: west-1." in (await run("fleet", "purges", JOB)).stdout
+    cancelled = await run("fleet", "purges", JOB, "--cancel", "--json")
+    assert json.loads(cancelled.stdout)["state"] == "cancelling"
+    unknown = await run("fleet", "purges", id_from("job", 1, 1), "--json")
+    assert json.loads(unknown.stdout)["code"] == "unknown_purge"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("steer",),
+        *(("fleet", n) for n in ("list", "show", "drain", "restore", "purge", "purges")),
+    ],
 )
 async def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
     result = await run(*command, "--help")

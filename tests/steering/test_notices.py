@@ -11,6 +11,7 @@ from steering.notices import NoticeBoard, NoticeDesk
 from tests.steering_fleet import NOW_S, package_id, session_id
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
+VERSION = int(NOW_S * 1000)
 HOUR = timedelta(hours=1)
 P, S = package_id(), session_id()
 
@@ -25,13 +26,13 @@ class Clock:
 
 def test_each_change_is_a_new_version_and_a_repeated_one_is_none() -> None:
     fresh = NoticeBoard.fresh(NOW)
-    assert fresh.version == int(NOW_S)
-    purged = fresh.purge(P, NOW + HOUR, NOW)
+    assert fresh.version == VERSION
+    purged = fresh.entomb(P, NOW + HOUR, NOW)
     assert purged.version == fresh.version + 1
-    assert purged.purge(P, NOW + HOUR, NOW) is purged
-    assert purged.purge(P, NOW + HOUR / 2, NOW) is purged  # a tombstone never gets shorter
-    assert purged.purge(P, NOW + 2 * HOUR, NOW).purges == {P: NOW + 2 * HOUR}
-    assert purged.purge(package_id(2), NOW - HOUR, NOW) is purged
+    assert purged.entomb(P, NOW + HOUR, NOW) is purged
+    assert purged.entomb(P, NOW + HOUR / 2, NOW) is purged  # a tombstone never gets shorter
+    assert purged.entomb(P, NOW + 2 * HOUR, NOW).purges == {P: NOW + 2 * HOUR}
+    assert purged.entomb(package_id(2), NOW - HOUR, NOW) is purged
     drained = purged.drain("a1", True)
     assert drained.drain("a1", True) is drained
     assert drained.drain("a1", False).version == drained.version + 1
@@ -39,7 +40,7 @@ def test_each_change_is_a_new_version_and_a_repeated_one_is_none() -> None:
 
 
 def test_an_appliance_reads_its_own_drain_and_what_lasts() -> None:
-    board = NoticeBoard.fresh(NOW).purge(P, NOW + HOUR, NOW).revoke(S, NOW + 2 * HOUR, NOW)
+    board = NoticeBoard.fresh(NOW).entomb(P, NOW + HOUR, NOW).revoke(S, NOW + 2 * HOUR, NOW)
     board = board.drain("a1", True)
     assert board.notices("a1", NOW).draining
     assert not board.notices("a2", NOW).draining
@@ -52,7 +53,7 @@ def test_an_appliance_reads_its_own_drain_and_what_lasts() -> None:
 async def test_a_restart_finds_everything_but_what_has_expired(tmp_path: Path) -> None:
     path, clock = tmp_path / "steering" / "notices.json", Clock()
     desk = NoticeDesk(path, clock)
-    await desk.purge(P, NOW + HOUR)
+    await desk.entomb(P, NOW + HOUR, None)
     await desk.drain("a1", True)
     version = desk.board.version
     again = NoticeDesk(path, clock)
@@ -78,7 +79,7 @@ async def test_a_change_that_cannot_be_written_does_not_happen(tmp_path: Path) -
     desk = NoticeDesk(tmp_path / "missing" / "notices.json", Clock())
     desk._path = tmp_path / "file" / "notices.json"  # a folder that cannot be
     with pytest.raises(Problem) as caught:
-        await desk.purge(P, NOW + HOUR)
+        await desk.entomb(P, NOW + HOUR, None)
     assert caught.value.code == "disk_full"
     assert desk.board.purges == {}
 
@@ -95,11 +96,11 @@ async def test_waiting_ends_with_the_next_change(tmp_path: Path) -> None:
     assert (second.version, second.draining) == (version + 1, False)
 
 
-@pytest.mark.parametrize("since", [0, NOW_S + 1000])
+@pytest.mark.parametrize("since", [0, VERSION + 1000])
 async def test_another_version_is_answered_at_once(tmp_path: Path, since: float) -> None:
     desk = NoticeDesk(tmp_path / "notices.json", Clock())
     async with asyncio.timeout(1):
-        assert (await desk.wait("a1", int(since), 20)).version == int(NOW_S)
+        assert (await desk.wait("a1", int(since), 20)).version == VERSION
 
 
 async def test_without_news_the_same_document_comes_in_the_end(tmp_path: Path) -> None:

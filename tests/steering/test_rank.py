@@ -142,6 +142,39 @@ def test_the_crowded_go_behind_their_siblings() -> None:
     assert ids(ranked(*strained))[1] == first
 
 
+def test_the_strained_get_new_viewers_last_in_their_site_and_keep_those_they_have() -> None:
+    """By an idle appliance's own word (its disk, its fills): for every title, and by no more than
+    crowding: content and nearness still count for more."""
+    why = {"state": "strained", "bottleneck": "the store does not answer", "load": 0.0}
+    for number in range(50):
+        fleet = [candidate("ill", **why), candidate("well", load=0.4), candidate("far", "s1")]
+
+        def first(fleet: list[Candidate], number: int = number, **asked: Any) -> str:
+            return ids(rank(Asked(package_id(number), N1, **asked), fleet, ATLAS, LIMITS))[0]
+
+        assert first(fleet) == "well"
+        assert first(fleet, current="ill") == "ill"
+        assert first([candidate("ill", held=1.0, **why), *fleet[1:]]) == "ill"
+        assert first([candidate("ill", **why), candidate("far", "s1")]) == "ill"
+    answer = ranked(candidate("ill", **why), candidate("well"))
+    assert answer.pathways[1].reasons[-1] == "strained: the store does not answer"
+
+
+@pytest.mark.parametrize("state", ["serving", "strained"])
+def test_a_full_one_gets_nobody_whatever_it_is_full_of(state: str) -> None:
+    """Lag, CPU and shedding count into the load that it reports, as egress does."""
+    fleet = [candidate("full", state=state, load=1.2, bottleneck="loop lag at 120%")]
+    answer = ranked(*fleet, candidate("b", "s1"), candidate("c", "w1"))
+    assert ids(answer) == ["b", "c"] and codes(answer) == {"full": "L"}
+
+
+def test_draining_and_out_move_those_who_play_there_too() -> None:
+    for changes, code in (({"state": "draining"}, "D"), ({"state": "out"}, "H")):
+        fleet = [candidate("here", held=1.0, **changes), candidate("b"), candidate("c", "s1")]
+        answer = ranked(*fleet, current="here")
+        assert ids(answer) == ["b", "c"] and codes(answer) == {"here": code}
+
+
 def test_a_viewer_stays_among_equals_but_not_far_away() -> None:
     fleet = [candidate("a"), candidate("b"), candidate("s", "s1")]
     for current in ("a", "b"):

@@ -63,6 +63,13 @@ def test_a_deleted_title_is_gone_everywhere(
     eventually(lambda: not list(caches.glob(f"*/cache/.new/*/{package_id}")))
     eventually(lambda: not list((cluster.data / "store").rglob(f"{package_id}/*")))
     assert cluster.nearcast("title", "show", "Gone", check=False)["code"] == "unknown_title"
+    jobs = {job["package_id"]: job for job in cluster.nearcast("fleet", "purges")["purges"]}
+    assert jobs[package_id]["forbidden_until"] is not None
+    eventually(
+        lambda: (
+            cluster.nearcast("fleet", "purges", jobs[package_id]["job_id"])["state"] == "complete"
+        )
+    )
 
 
 def test_a_drained_appliance_gets_no_new_session(cluster: Running, film: dict[str, Any]) -> None:

@@ -1,0 +1,58 @@
+"""The access log's file: several workers append to it, and any of them puts it aside when it is
+large. A disk that takes no lines costs lines, never an answer."""
+
+import os
+from pathlib import Path
+
+from runtime.log import logger
+
+MAX_BYTES = 64 * 1024 * 1024  # and as much again in the file before
+_LINES = 256  # some 64 KB: written at once, and at the latest by the next tick
+
+
+class LogFile:
+    """Lines on their way to the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """The line, with its end, will be in the file after the next `tick`."""
+        self._lines.append(line)
+        if len(self._lines) >= _LINES:
+            self._write()
+
+    def tick(self) -> None:
+        """What was added is in the file that has the name; a large one has another name now."""
+        if not self._lines:
+            return
+        try:
+            if self._descriptor >= 0:
+                ours = os.fstat(self._descriptor)
+                if ours.st_size > MAX_BYTES and self._path.stat().st_ino == ours.st_ino:
+                    self._path.replace(self._path.with_suffix(".1.log"))
+                if ours.st_size > MAX_BYTES or ours.st_nlink == 0:
+                    self.close()
+        except OSError as error:
+            logger().warning("access_log_stuck", why=str(error))
+            self.close()
+        self._write()
+
+    def close(self) -> None:
+        """The file is let go of, and opened anew when there is something to write."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        try:
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o644)
+            os.write(self._descriptor, "".join(lines).encode())
+        except OSError as error:
+            logger().warning("access_log_lost", why=str(error), lines=len(lines))
+            self.close()

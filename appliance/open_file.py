@@ -1,0 +1,63 @@
+"""A held file, as a worker has it at hand. Its bytes are never mapped: a mapped file that is
+truncated, or whose disk fails, would kill the process (SIGBUS)."""
+
+import os
+from pathlib import Path
+
+SMALL_BYTES = 16 * 1024  # init segments, playlists, lists: kept as bytes, and sent with their head
+_TAIL_BYTES = 64 * 1024  # of a window no longer than this, one probe tells all
+_SCRATCH = bytearray(1024 * 1024)  # where read-ahead reads to; nobody looks at it
+_PROBE = [bytearray(1)]
+
+
+class OpenFile:
+    """A descriptor that closes when nobody refers to it any more."""
+
+    __slots__ = ("_body", "descriptor", "size")
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises OSError."""
+        self._body: bytes | None = None
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self.descriptor).st_size
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+    @property
+    def body(self) -> bytes | None:
+        """All bytes of a small file; None of a large one, or if the disk had to be waited for."""
+        if self._body is None and self.size <= SMALL_BYTES:
+            buffer = bytearray(self.size)
+            try:
+                if os.preadv(self.descriptor, [buffer], 0, os.RWF_NOWAIT) == self.size:
+                    self._body = bytes(buffer)
+            except OSError:  # cold, or a file system that cannot tell
+                pass
+        return self._body
+
+    def is_resident(self, offset: int, count: int) -> bool:
+        """Whether these bytes can be sent without waiting for the disk, as far as two probes tell:
+        pages come in from the front and leave from there."""
+        descriptor = self.descriptor
+        try:
+            os.preadv(descriptor, _PROBE, offset + count - 1, os.RWF_NOWAIT)
+            if count > _TAIL_BYTES:
+                os.preadv(descriptor, _PROBE, offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system that cannot tell
+        return True
+
+    def read_ahead(self, offset: int, count: int) -> None:
+        """Brings these bytes into the page cache, and waits for it: in a thread. Raises OSError."""
+        os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
+        end = offset + count
+        while offset < end:
+            window = memoryview(_SCRATCH)[: end - offset]
+            got = os.preadv(self.descriptor, [window], offset)
+            if got == 0:
+                return
+            offset += got

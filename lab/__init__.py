@@ -1,0 +1,1 @@
+"""The lab, where claims are tested: the bench that measures us beside our peers."""

@@ -1,0 +1,143 @@
+"""`nearcast bench`: us beside our peers, on this machine."""
+
+import enum
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lab import machine
+from lab.bench import Effort, Row, document, failed, shown, shown_bar, shown_span
+from lab.report import DOCS, write_results
+from runtime.console import JsonOption, err, out, perform, print_json
+from runtime.log import configure
+
+_TABLE_COLUMNS = 110
+
+app = typer.Typer()
+bench = typer.Typer(help="Us beside our peers, on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+class Peer(enum.StrEnum):
+    """Whom we are measured against."""
+
+    nginx = "nginx"
+    varnish = "varnish"
+
+
+@app.callback()
+def _room() -> None:
+    """Commands of the lab."""
+
+
+AgainstOption = Annotated[Peer, typer.Option("--against", help="The peer.")]
+CaseOption = Annotated[
+    list[str] | None, typer.Option("--case", help="Only this case; may be given again.")
+]
+PairsOption = Annotated[int, typer.Option("--pairs", min=1, help="Alternating pairs.")]
+SecondsOption = Annotated[int, typer.Option("--seconds", min=1, help="Of each reading.")]
+DocOption = Annotated[
+    bool, typer.Option("--doc", help="Write the figures into docs/benchmarks.md.")
+]
+RunBench = Callable[
+    [str, Sequence[str], Effort, Callable[[str], None]], Coroutine[Any, Any, list[Row]]
+]
+
+
+@bench.command()
+def serve(
+    against: AgainstOption = Peer.nginx,
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 3,
+    doc: DocOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Serve files that are held: requests, latency and CPU beside a peer that does the same work.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench serve --against nginx --case 64k --case 1m
+    """
+    from lab.serve import bench_serve
+
+    _run("serve", bench_serve, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+
+
+@bench.command()
+def fill(
+    against: AgainstOption = Peer.nginx,
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 2,
+    doc: DocOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring files that nobody holds yet: distinct ones, and one that 500 clients want at once.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench fill --against varnish --case herd
+    """
+    from lab.fill import bench_fill
+
+    _run("fill", bench_fill, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+
+
+def _run(
+    name: str,
+    run: RunBench,
+    against: Peer,
+    cases: Sequence[str],
+    effort: Effort,
+    *,
+    doc: bool,
+    json: bool,
+) -> None:
+    """Measures, tells and, with `doc`, writes it down."""
+    configure("lab", "bench", "error")
+    with err.status("Starting …") as status:
+
+        def tell(case: str) -> None:
+            status.update(f"Measuring {case} …")
+
+        rows = perform(run(against.value, cases, effort, tell), json=json)
+    said = document(name, machine.describe(), rows)
+    if doc:
+        write_results(DOCS, against.value, effort, said)
+    if json:
+        print_json(said)
+    else:
+        Console(highlight=False, width=max(out.width, _TABLE_COLUMNS)).print(_table(rows))
+        for row in rows:
+            if row.skipped:
+                out.print(f"{row.case} was left out: {row.skipped}.")
+    if failed(rows):
+        raise typer.Exit(1)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "case", "unit", "ours", "peer", "", "ratio", "min – max", "bar"):
+        right = heading in ("ours", "peer", "ratio")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    marks = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "–"}
+    for row in rows:
+        if row.skipped:
+            table.add_row("–", row.case, row.unit, "", "", "", "", "", shown_bar(row))
+            continue
+        table.add_row(
+            marks[row.ok],
+            row.case,
+            row.unit,
+            shown(row.ours),
+            shown(row.peer),
+            row.peer_name,
+            shown(row.ratio),
+            shown_span(row),
+            shown_bar(row),
+        )
+    return table

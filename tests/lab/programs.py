@@ -1,0 +1,20 @@
+"""Programs that a test of the lab runs."""
+
+import os
+
+import pytest
+
+from runtime.errors import Problem
+from runtime.programs import installed
+
+
+def need_programs(*names: str) -> None:
+    """Skips the test where one is missing; in continuous integration (CI=true) that is a
+    failure."""
+    for name in names:
+        try:
+            installed(name, name)
+        except Problem as problem:
+            if os.environ.get("CI") == "true":
+                pytest.fail(problem.detail)
+            pytest.skip(problem.detail)
