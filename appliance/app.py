@@ -16,8 +16,10 @@ from typing import TextIO
 from appliance.board import MAX_WORKERS, Board, Word
 from appliance.certificates import Certificates
 from appliance.doors import Door
+from appliance.folders import Folders, shares_of
 from appliance.link import private_socket
 from appliance.settings import ApplianceSettings
+from appliance.shelf import machine_boot_id
 from appliance.wire import Plain, Secure
 from runtime.errors import Problem
 from runtime.launch import Launch
@@ -34,7 +36,7 @@ class Place:
 
     data: Path
     home: Path
-    cache: Path
+    folders: Folders
     trust: Path
     log: Path
 
@@ -42,14 +44,15 @@ class Place:
     def of(cls, launch: Launch, settings: ApplianceSettings) -> "Place":
         """The places of a launch; folders are made."""
         home = launch.data / "appliances" / launch.instance
-        cache = Path(settings.cache_dir) if settings.cache_dir else home / "cache"
+        shares = shares_of(settings.cache_dirs, settings.budget_bytes, home / "cache")
+        folders = Folders(shares, machine_boot_id())
         logs = launch.data / "logs"
-        for folder in (home, cache, logs):
+        for folder in (home, logs):
             folder.mkdir(parents=True, exist_ok=True)
         trust = launch.data / "secrets" / "trust.json"
         if not trust.exists():
             raise Problem("bad_settings", f"There is no key ring at {trust}.")
-        return cls(launch.data, home, cache, trust, logs / f"access-{launch.instance}.log")
+        return cls(launch.data, home, folders, trust, logs / f"access-{launch.instance}.log")
 
 
 def settings_of(launch: Launch) -> ApplianceSettings:
@@ -106,7 +109,7 @@ async def keeper(service: Service, launch: Launch, link: Path, public_url: str) 
     store = open_store(settings.store or f"file://{(place.data / 'store').absolute()}")
     link.unlink(missing_ok=True)
     await Keeper(
-        launch.instance, place.data, place.home, place.cache, public_url, store, settings
+        launch.instance, place.data, place.home, place.folders, public_url, store, settings
     ).run(service, link)
 
 
@@ -131,7 +134,7 @@ async def worker(
         doors,
         certificates,
         place.home,
-        place.cache,
+        place.folders,
         place.trust,
         place.log if settings.access_log else None,
         link,

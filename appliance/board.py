@@ -1,16 +1,25 @@
 """The board: a small mapped file through which keeper and workers see each other at no cost.
 
-It holds 64-bit words: the epoch, flags, and a row per worker. The keeper alone writes the first
-words and each worker alone its row, and aligned words are written whole, so no lock is needed.
-The file is fixed in size and never truncated: mapping it cannot fault.
+It holds 64-bit words: the epoch, flags, a row per worker, and a ring of unlinked files. The keeper
+alone writes the first words and the ring, and each worker alone its row; aligned words are written
+whole, so no lock is needed. The file is fixed in size and never truncated: mapping it cannot fault.
 
 A worker looks at `epoch` before each request. When it has moved, files were unlinked or notices
-changed: the worker lets go of its descriptors, reads the notices, and writes the epoch into its
-row (`acked`). What the keeper unlinked is gone once every live worker has acknowledged.
+changed, and the worker
+
+    reads `epoch`, then asks for what was unlinked `since` its cursor,
+    lets go of the descriptors of those inodes (of all, when it was told None),
+    reads the notices, and writes the epoch into its row (`acked`).
+
+What the keeper unlinked is gone once every live worker has acknowledged. In the ring each inode
+stands beside a word made of it and of its number in the row of all announcements. So a reader that
+is overtaken by the writer, or sees the two words in different states, notices: no order of memory
+accesses is relied on.
 """
 
 import asyncio
 import mmap
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -18,11 +27,19 @@ from appliance.tally import TALLY_WORDS
 
 MAX_WORKERS = 64
 EPOCH = 0  # index of the word
+_FOLDERS_OUT = 1
+_ANNOUNCED = 2
 _PRESSURE = 7
 _HEADER_WORDS = 8
 _OWN_WORDS = 16  # of a row; the worker's tally follows them
 _ROW_WORDS = _OWN_WORDS + TALLY_WORDS
-_WORDS = _HEADER_WORDS + MAX_WORKERS * _ROW_WORDS
+# More than is evicted at once (appliance/cache.py), several times over, for a worker looks four
+# times a second; 256 KiB.
+RING = 16_384
+_RING = _HEADER_WORDS + MAX_WORKERS * _ROW_WORDS
+_WORDS = _RING + 2 * RING
+_MASK = 2**64 - 1
+_MIX = 0x9E3779B97F4A7C15  # an odd number: no two announcements have the same product
 
 
 class Word(IntEnum):
@@ -64,6 +81,47 @@ class Board:
         self.words[EPOCH] += 1
         return self.words[EPOCH]
 
+    def announce(self, inodes: Sequence[int]) -> int:
+        """The files of these inodes were unlinked. Returns the new epoch, which workers
+        acknowledge once they have let go of them."""
+        number = self.words[_ANNOUNCED]
+        for inode in inodes:
+            at = _RING + 2 * (number % RING)
+            self.words[at] = inode & _MASK
+            self.words[at + 1] = _seal(inode, number)
+            number += 1
+        self.words[_ANNOUNCED] = number
+        return self.advance()
+
+    @property
+    def announced(self) -> int:
+        """How many inodes were ever announced: the cursor of who has nothing open."""
+        return self.words[_ANNOUNCED]
+
+    def since(self, cursor: int) -> list[int] | None:
+        """The inodes announced after the first `cursor` ones; the next cursor is further by as
+        many. None: too far behind; let go of all, with the `announced` of before as cursor."""
+        count = self.words[_ANNOUNCED]
+        if not count - RING <= cursor <= count:
+            return None
+        inodes = []
+        for number in range(cursor, count):
+            at = _RING + 2 * (number % RING)
+            inode = self.words[at]
+            if self.words[at + 1] != _seal(inode, number):
+                return None
+            inodes.append(inode)
+        return inodes
+
+    @property
+    def folders_out(self) -> int:
+        """The cache's folders that are out of service: a bit for each, the first one's lowest."""
+        return self.words[_FOLDERS_OUT]
+
+    @folders_out.setter
+    def folders_out(self, bits: int) -> None:
+        self.words[_FOLDERS_OUT] = bits
+
     def row(self, slot: int) -> memoryview:
         """The words of a worker, indexed by `Word`."""
         start = _HEADER_WORDS + slot * _ROW_WORDS
@@ -97,3 +155,7 @@ class Board:
     def total(self, word: Word) -> int:
         """The sum of a word over all workers."""
         return sum(self.row(slot)[word] for slot in range(MAX_WORKERS))
+
+
+def _seal(inode: int, number: int) -> int:
+    return (inode ^ ((number + 1) * _MIX)) & _MASK

@@ -1,30 +1,36 @@
-"""Bytes on disk, within a budget: where files land, and which of them leave.
+"""The cache: which files are held, in which folder, and what leaves for what comes.
 
-    {folder}/{package_id}/{path}     a verified file, whole; its name says what it is
-    {folder}/.fill/{boot}-{number}   a file on its way in
+Only the keeper has one. Workers look at the folders themselves (appliance/folders.py), and hear on
+the board which files were unlinked and which folders are out of service. How files lie on a disk,
+and what is left after a crash, is the matter of appliance/shelf.py; what goes on in the background,
+of appliance/upkeep.py.
 
-A file gets its place by a rename, after its bytes were synced, so what has a name is whole. Used
-bytes are those held, those reserved for files on their way in, and those unlinked that a worker
-has not let go of; a file lands once they are within the budget. (An answer that is being sent
-keeps its file to its end, unlinked and uncounted.)
+The budget is kept folder by folder. Files leave ahead of need, in batches, so that a fill finds
+room at once; only when the slack is used up does it evict for itself, and wait for the workers to
+let go. (An answer that is being sent keeps its file to its end, unlinked and uncounted.)
 """
 
 import asyncio
-import errno
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.board import Board
-from appliance.evict import Lru
-from media.inventory import FILE_LIST_NAME, INVENTORY_NAME
+from appliance.book import Book
+from appliance.evict import Admission, PolicyName
+from appliance.folders import Folders
+from appliance.index import FRESH, NIL
+from appliance.shelf import Found, Shelf
+from appliance.stock import Stock
 from runtime.errors import Problem
 from runtime.log import logger
 
 _LETTING_GO_S = 5.0  # a worker acknowledges within its tick, 0.25 s; then it is not coming
+_EVICTED_AT_ONCE = 64  # then others have their turn; an unlink takes up to 0.3 ms
 
 
 @dataclass
@@ -35,116 +41,146 @@ class Landing:
     size: int
     path: Path
     descriptor: int
+    stock: Stock
+    opening: int  # of the stock, when it began
 
 
-class Cache:
-    """The files of one folder. Only the keeper has one."""
+class Cache(Book):
+    """The files of all folders, and their coming and going."""
 
-    def __init__(self, folder: Path, budget_bytes: int, board: Board) -> None:
-        self.folder = folder
-        self.budget_bytes = budget_bytes
+    def __init__(
+        self,
+        folders: Folders,
+        board: Board,
+        policy: PolicyName = "lru",
+        admission: Admission = "all",
+    ) -> None:
+        super().__init__(folders, policy, admission)
         self.evictions = 0
+        self.scrubbed_bytes = 0
+        self.corrupt_files = 0
         self.disk_ok = True  # the last write was taken
-        self.changed: Callable[[str, bool], None] = lambda key, held: None
+        # A folder is back in service; what was purged meanwhile may be on it.
+        self.returned: Callable[[], None] = lambda: None
         self._board = board
-        self._index = Lru()
-        self._landing_bytes = 0
-        self._unlinked: list[tuple[int, int]] = []  # (epoch, bytes) not yet let go by all workers
+        self._leaving: dict[str, asyncio.Event] = {}  # keys that a thread is unlinking
+        self._sweeping: set[int] = set()  # folders
+        self._tasks: set[asyncio.Task[None]] = set()
         # A worker that was asleep may hear an earlier keeper's last words: no name comes twice.
         self._boot = secrets.token_hex(8)
         self._number = 0
 
     def open(self) -> None:
-        """Finds again what an earlier run held, oldest first; half files are deleted."""
-        shutil.rmtree(self._fills, ignore_errors=True)
-        self._fills.mkdir(parents=True, exist_ok=True)
-        found = []
-        for parent, folders, names in os.walk(self.folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in names:
-                path = Path(parent, name)
-                status = path.stat()
-                found.append((status.st_mtime, path, status.st_size))
-        for _, path, size in sorted(found, key=lambda item: item[0]):
-            self._index.insert(path.relative_to(self.folder).as_posix(), size)
-        over = self._index.used_bytes - self.budget_bytes
-        if over > 0:
-            self._unlink(self._index.victims(over))
+        """Files can be brought and served. What an earlier run held counts already; it is found
+        one by one by `find`."""
+        for stock in self.stocks:
+            self.open_stock(stock)
 
-    @property
-    def _fills(self) -> Path:
-        return self.folder / ".fill"
+    def open_stock(self, stock: Stock) -> None:
+        """The folder is in service, or out of it with the reason."""
+        try:
+            left_bytes = stock.shelf.open()
+        except OSError as error:
+            self.take_out(stock, error.strerror or str(error))
+            return
+        stock.trouble = ""
+        stock.openings += 1
+        stock.unknown_bytes = min(left_bytes, stock.budget_bytes)
+        stock.scanning = left_bytes > 0
+        stock.promised_bytes = left_bytes
+        self._tell_folders()
 
     @property
     def used_bytes(self) -> int:
-        """Held, landing, and unlinked but perhaps still open."""
-        self._forget_released()
-        return self._index.used_bytes + self._landing_bytes + sum(n for _, n in self._unlinked)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._index
-
-    def __iter__(self) -> Iterator[str]:
-        """The keys of everything held, as of now."""
-        return iter(list(self._index))
-
-    def __len__(self) -> int:
-        return len(self._index)
+        """Held, landing, not found yet, and unlinked but perhaps still open."""
+        acked = self._board.acked()
+        return sum(stock.used_bytes(acked) for stock in self.stocks if stock.in_service)
 
     def holds(self, key: str, size: int | None) -> bool:
         """The file is held, and stands on the disk with all its bytes. One that does not is
-        forgotten: someone has been at the folder, and it has to be brought again."""
-        if key not in self._index:
-            return False
+        forgotten: someone has been at the folder, and it has to be brought again. One of an
+        earlier run that was not found yet is found."""
+        slot = self.find(key)
+        if slot == NIL:
+            return self._look(key, size)
         try:
             on_disk = self.path(key).stat().st_size
         except OSError:
             on_disk = -1
-        if on_disk == self._index.size(key) and size in (None, on_disk):
+        if on_disk == self.index.sizes[slot] and size in (None, on_disk):
             return True
         logger().error("file_damaged", file=key, bytes=on_disk)
         self.remove([key])
         return False
 
-    def path(self, key: str) -> Path:
-        """Where a held file is."""
-        return self.folder / key
-
-    def touch(self, key: str) -> None:
-        """The file was served: it is used, and so are the lists without which it could not be."""
-        package_id, _, path = key.partition("/")
-        folder = path.rpartition("/")[0]
-        for used in (
-            key,
-            f"{package_id}/{folder}/{FILE_LIST_NAME}",
-            f"{package_id}/{INVENTORY_NAME}",
-        ):
-            self._index.touch(used)
-
-    def pin(self, key: str, pinned: bool) -> None:
-        """The plan holds the file, or no longer does."""
-        self._index.pin(key, pinned)
+    # What comes.
 
     async def begin(self, key: str, size: int) -> Landing:
-        """Room for the file, evicting others. Raises Problem `cache_full` or `disk_full`."""
+        """Room for the file, evicting others, in the first of its folders that can have it. Raises
+        Problem `cache_full` or `disk_full`."""
         self.check_fits(size)
-        self._landing_bytes += size  # at once: fills that make room at the same time share none
-        self._number += 1
-        path = self._fills / f"{self._boot}-{self._number}"
-        try:
-            await self._make_room()
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except BaseException as error:
-            self._landing_bytes -= size
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
-        return Landing(key, size, path, descriptor)
+        if (leaving := self._leaving.get(key)) is not None:
+            await leaving.wait()
+        problem = Problem("cache_full", retry_after_s=2)
+        for number in self.folders.places(key):
+            stock = self.stocks[number]
+            if size <= stock.room_bytes:
+                try:
+                    return await self._begin(stock, key, size)
+                except Problem as refused:
+                    problem = refused
+        raise problem
 
-    def check_fits(self, size: int) -> None:
-        """Raises Problem `cache_full` if all eviction could not make room for so many bytes."""
-        if size > self.budget_bytes - self._index.pinned_bytes:
-            raise Problem("cache_full", f"{size} bytes cannot be cached here.")
+    async def _begin(self, stock: Stock, key: str, size: int) -> Landing:
+        stock.landing_bytes += size  # at once: fills that make room at the same time share none
+        self._number += 1
+        name = f"{self._boot}-{self._number}"
+        try:
+            await self._make_room(stock, size)
+            path, descriptor = stock.shelf.land(name)
+        except BaseException as error:
+            stock.landing_bytes -= size
+            if isinstance(error, OSError):
+                raise self.failed(stock, error) from error
+            raise
+        return Landing(key, size, path, descriptor, stock, stock.openings)
+
+    async def _make_room(self, stock: Stock, size: int) -> None:
+        """What is held and reserved is within the budget, what had to leave for it has gone, and
+        the disk has the space."""
+        over = stock.claimed_bytes - stock.budget_bytes
+        if over > stock.ration.evictable_bytes:
+            raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
+        short = stock.shelf.free_bytes() < size  # somebody else uses the disk, too
+        if short or over > 0:
+            self.evict(stock, max(over, size if short else 0))
+        if stock.excess_bytes() > 0:
+            self._sweep_soon(stock)
+        if stock.claimed_bytes > stock.promised_bytes:
+            self._promise(stock)
+        await self._let_go(stock, size, self._board.epoch if short else 0)
+
+    def _promise(self, stock: Stock) -> None:
+        stock.promised_bytes = stock.claimed_bytes + stock.slack_bytes
+        stock.shelf.promise(stock.promised_bytes)
+
+    async def _let_go(self, stock: Stock, size: int, epoch: int) -> None:
+        """What left has gone, so that the file may land, and all that was unlinked by the epoch."""
+        stock.waiting_bytes += size
+        try:
+            async with asyncio.timeout(_LETTING_GO_S):
+                # Words in memory ring no bell.
+                while self._must_wait(stock, size, epoch):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        except TimeoutError:  # a worker hangs, and what it may hold open still counts
+            if self._must_wait(stock, size, 0):
+                raise Problem("cache_full", retry_after_s=2) from None
+        finally:
+            stock.waiting_bytes -= size
+
+    def _must_wait(self, stock: Stock, size: int, epoch: int) -> bool:
+        acked = self._board.acked()
+        return stock.used_bytes(acked) + size > stock.budget_bytes or acked < epoch
 
     def write(self, landing: Landing, data: bytes, offset: int) -> None:
         """The bytes are in the landing file. Raises Problem `disk_full`."""
@@ -153,26 +189,33 @@ class Cache:
             try:
                 written = os.pwrite(landing.descriptor, view, offset)
             except OSError as error:
-                raise self._failed(error) from error
+                raise self.failed(landing.stock, error) from error
             view = view[written:]
             offset += written
 
-    async def commit(self, landing: Landing) -> None:
-        """The file is held; a power cut leaves it whole or not at all. Raises Problem
-        `disk_full`."""
-        path = self.path(landing.key)
+    async def commit(self, landing: Landing, sha256: str) -> None:
+        """The file, whose digest is right, is held. After a power cut it is whole or gone. Raises
+        Problem `disk_full`."""
+        stock = landing.stock
+        if not stock.in_service or stock.openings != landing.opening:
+            raise Problem("disk_full", "The cache folder went out of service.")
+        if landing.key in self:
+            self.remove([landing.key])
         try:
-            await asyncio.to_thread(os.fdatasync, landing.descriptor)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            landing.path.replace(path)
+            stock.shelf.place(landing.path, landing.descriptor, landing.key, bytes.fromhex(sha256))
         except OSError as error:
-            raise self._failed(error) from error
+            raise self.failed(stock, error) from error
+        stock.wrote()
         self.disk_ok = True
         os.close(landing.descriptor)
         landing.descriptor = -1
-        self._landing_bytes -= landing.size
-        self._index.insert(landing.key, landing.size)
-        self.touch(landing.key)
+        stock.landing_bytes -= landing.size
+        self.forget_copy(landing.key)
+        slot = self.index.add(landing.key, landing.size, stock.shelf.number)
+        self.index.flags[slot] |= FRESH
+        stock.fresh.add(slot)
+        self.insert(stock, slot, landing.key, found=False)
+        self.touch_lists(landing.key)
         self.changed(landing.key, True)
 
     def abandon(self, landing: Landing) -> None:
@@ -181,60 +224,235 @@ class Cache:
             return
         os.close(landing.descriptor)
         landing.descriptor = -1
-        landing.path.unlink(missing_ok=True)
-        self._landing_bytes -= landing.size
+        with suppress(OSError):  # gone with its folder, or when that is opened again
+            landing.path.unlink()
+        landing.stock.landing_bytes -= landing.size
 
-    def remove(self, keys: list[str]) -> int:
+    # What leaves.
+
+    def remove(self, keys: Iterable[str]) -> int:
         """The files are unlinked. Returns the epoch after which no worker serves them."""
-        held = [key for key in keys if key in self._index]
-        sizes = [self._index.remove(key) for key in held]
-        return self._unlink(held, sum(sizes))
+        slots = [slot for slot in dict.fromkeys(map(self.find, keys)) if slot != NIL]
+        for slot in slots:
+            self.stock_of(slot).ration.remove(slot)
+        return self._unlink(slots)
 
-    async def _make_room(self) -> None:
-        """What is held and reserved is within the budget, and what had to leave for it has gone."""
-        over = self._index.used_bytes + self._landing_bytes - self.budget_bytes
-        if over > self._index.used_bytes - self._index.pinned_bytes:
-            raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
-        if over > 0:
-            before = self._index.used_bytes
-            victims = self._index.victims(over)
-            self.evictions += len(victims)
-            self._unlink(victims, before - self._index.used_bytes)
-        if self.used_bytes <= self.budget_bytes:
-            return
-        try:
-            # Whoever reserves meanwhile waits for what leaves on their own account.
-            await self._board.acknowledged(self._board.epoch, _LETTING_GO_S)
-        except TimeoutError:  # a worker hangs, and what it may hold open still counts
-            if self.used_bytes > self.budget_bytes:
-                raise Problem("cache_full", retry_after_s=2) from None
-
-    def _failed(self, error: OSError) -> Problem:
-        self.disk_ok = False
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return Problem("disk_full", "The cache disk is full.")
-        return Problem("disk_full", f"The cache disk takes no writes: {error.strerror}.")
-
-    def _unlink(self, keys: list[str], freed_bytes: int = 0) -> int:
-        for key in keys:
-            path = self.path(key)
-            path.unlink(missing_ok=True)
-            _remove_empty(path.parent, self.folder)
-            self.changed(key, False)
-        epoch = self._board.advance()
-        if freed_bytes:
-            self._unlinked.append((epoch, freed_bytes))
+    def remove_packages(self, packages: Iterable[str]) -> int:
+        """No file of the packages is found any more, known or not. Returns the epoch, a new one,
+        after which no worker serves them. Their bytes count until they are deleted, too."""
+        inodes: list[int] = []
+        hidden: dict[int, list[Path]] = {}
+        freed: Counter[int] = Counter()
+        for package_id in packages:
+            for stock in self.stocks:
+                if stock.in_service:
+                    inodes += self._hide(stock, package_id, hidden)
+            for slot in self.index.of_package(package_id):
+                stock, size = self.stock_of(slot), self.index.sizes[slot]
+                if stock.in_service:
+                    stock.ration.remove(slot)
+                    self.give_up(stock, slot)
+                    freed[stock.shelf.number] += size
+        epoch = self._board.announce(inodes)
+        for number in freed.keys() | hidden.keys():  # hidden alone: files that were not found yet
+            stock, folders = self.stocks[number], hidden.get(number, [])
+            self._background(f"delete {number}", self._delete(stock, folders, epoch, freed[number]))
         return epoch
 
-    def _forget_released(self) -> None:
-        acked = self._board.acked()
-        self._unlinked = [(epoch, size) for epoch, size in self._unlinked if epoch > acked]
-
-
-def _remove_empty(folder: Path, top: Path) -> None:
-    while folder != top:
+    def _hide(self, stock: Stock, package_id: str, hidden: dict[int, list[Path]]) -> list[int]:
+        if stock.scanning:
+            stock.missed.add(package_id)
         try:
-            folder.rmdir()
-        except OSError:
+            inodes, folders = stock.shelf.hide_package(package_id)
+        except OSError as error:
+            self.failed(stock, error)
+            return []
+        if folders:
+            hidden.setdefault(stock.shelf.number, []).extend(folders)
+        return inodes
+
+    async def _delete(self, stock: Stock, folders: list[Path], epoch: int, size: int) -> None:
+        await stock.shelf.off_loop(stock.shelf.delete, folders)
+        stock.unlinked(epoch, size)
+
+    def evict(self, stock: Stock, bytes_to_free: int) -> None:
+        """So many bytes of the folder's files are unlinked, or all that may leave."""
+        slots = stock.ration.victims(bytes_to_free, len(self.index))
+        self.evictions += len(slots)
+        self._unlink(slots)
+
+    def _unlink(self, slots: list[int]) -> int:
+        """They count in no ration any more."""
+        inodes: list[int] = []
+        freed = []
+        for slot in slots:
+            stock, size = self.stock_of(slot), self.index.sizes[slot]
+            gone, error = _unlink_all(stock.shelf, [self.give_up(stock, slot)])
+            inodes += gone
+            freed.append((stock, size))
+            if error is not None:
+                self.failed(stock, error)
+        return self._announce(inodes, freed)
+
+    def _announce(self, inodes: list[int], freed: list[tuple[Stock, int]]) -> int:
+        epoch = self._board.announce(inodes)
+        for stock, size in freed:
+            stock.unlinked(epoch, size)
+        return epoch
+
+    def _sweep_soon(self, stock: Stock) -> None:
+        number = stock.shelf.number
+        if number not in self._sweeping:
+            self._sweeping.add(number)
+            self._background(f"evict {number}", self._sweep(stock))
+
+    async def _sweep(self, stock: Stock) -> None:
+        """Evicts ahead of need, off the loop."""
+        left = stock.excess_bytes()
+        try:
+            while left > 0 and stock.in_service:
+                slots = stock.ration.victims(left, _EVICTED_AT_ONCE)
+                if not slots:
+                    return
+                left -= await self._unlink_off_loop(stock, slots)
+        finally:
+            self._sweeping.discard(stock.shelf.number)
+
+    async def _unlink_off_loop(self, stock: Stock, slots: list[int]) -> int:
+        """Returns the bytes that are gone. A key that is leaving cannot come meanwhile."""
+        size = sum(self.index.sizes[slot] for slot in slots)
+        files = [self.give_up(stock, slot) for slot in slots]
+        self.evictions += len(files)
+        gone = asyncio.Event()
+        self._leaving |= dict.fromkeys((key for key, _ in files), gone)
+        try:
+            inodes, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
+        finally:
+            for key, _ in files:
+                self._leaving.pop(key, None)
+            gone.set()
+        stock.unlinked(self._board.announce(inodes), size)
+        if error is not None:
+            self.failed(stock, error)
+        return size
+
+    def _background(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """What was leaving has left."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What an earlier run left; called by Upkeep.
+
+    def adopt(self, stock: Stock, files: Iterable[Found]) -> None:
+        """Files that stand in the folder are held. Second copies are unlinked."""
+        for file in files:
+            if self._has_left(stock, file):
+                continue
+            if file.key in self._leaving:  # and so do all its copies
+                self._unlink_copy(stock, file)
+                continue
+            slot = self.find(file.key)
+            if slot == NIL:
+                self.forget_copy(file.key)
+                slot = self.index.add(file.key, file.size, stock.shelf.number)
+                if file.fresh:
+                    self.index.flags[slot] |= FRESH
+                    stock.fresh.add(slot)
+                stock.found(file.size)
+                self.insert(stock, slot, file.key, found=True)
+                self.changed(file.key, True)
+            elif not (
+                self.index.shelf[slot] == stock.shelf.number
+                and bool(self.index.flags[slot] & FRESH) == file.fresh
+            ):
+                self._unlink_copy(stock, file)
+                stock.found(file.size)
+
+    def _unlink_copy(self, stock: Stock, file: Found) -> None:
+        inode = stock.shelf.unlink(file.key, fresh=file.fresh)
+        self._board.announce([] if inode is None else [inode])
+
+    def _has_left(self, stock: Stock, file: Found) -> bool:
+        """The scan saw the file, and it was removed before we heard of it."""
+        if file.key not in stock.missed and file.key.partition("/")[0] not in stock.missed:
+            return False
+        return not stock.shelf.path(file.key, fresh=file.fresh).exists()
+
+    def found_all(self, stock: Stock) -> None:
+        """Nothing of an earlier run is left to be found in the folder. Raises OSError."""
+        stock.scanning = False
+        stock.unknown_bytes = 0
+        stock.missed.clear()
+        over = stock.claimed_bytes - stock.budget_bytes
+        if over > 0:  # the budget is smaller than it was
+            self.evict(stock, over)
+        self._promise(stock)
+
+    def _look(self, key: str, size: int | None) -> bool:
+        """The file was not found yet, and is there."""
+        for stock in self.stocks:
+            if not (stock.scanning and stock.in_service) or key in self._leaving:
+                continue
+            for fresh in (True, False):
+                with suppress(OSError):
+                    on_disk = stock.shelf.path(key, fresh=fresh).stat().st_size
+                    if size in (None, on_disk):
+                        self.adopt(stock, [Found(key, on_disk, fresh)])
+                        return key in self
+                    stock.shelf.unlink(key, fresh=fresh)
+        return False
+
+    def settle(self, stock: Stock, slot: int) -> None:
+        """A file that has been synced is in its final place."""
+        key = self.index.key(slot)
+        try:
+            stock.shelf.settle(key)
+        except FileNotFoundError:  # someone has been at the folder
+            self.remove([key])
             return
-        folder = folder.parent
+        self.index.flags[slot] &= ~FRESH
+
+    # When a folder fails.
+
+    def failed(self, stock: Stock, error: OSError) -> Problem:
+        """The folder is out of service if the error says so. Returns what to tell who waits."""
+        self.disk_ok = False
+        why = stock.blame(error)
+        if why and stock.in_service:
+            self.take_out(stock, why)
+        elif stock.in_service and stock.is_full:
+            self.evict(stock, stock.slack_bytes)
+        return Problem("disk_full", f"The cache disk takes no writes: {error.strerror or error}.")
+
+    def take_out(self, stock: Stock, why: str) -> None:
+        """Nothing is served from the folder, and nothing goes there; `forget_folder` has to
+        follow."""
+        logger().error("cache_folder_out", folder=str(stock.shelf.folder), why=why)
+        stock.trouble = why
+        stock.empty(self.new_ration(self.folders.shares[stock.shelf.number]))
+        self._tell_folders()
+        stock.upset.set()
+
+    def _tell_folders(self) -> None:
+        bits = sum(1 << s.shelf.number for s in self.stocks if not s.in_service)
+        if bits != self._board.folders_out:
+            self._board.folders_out = bits
+            self._board.advance()
+
+
+def _unlink_all(shelf: Shelf, files: list[tuple[str, bool]]) -> tuple[list[int], OSError | None]:
+    """The inodes of those that are gone, and what hindered the others."""
+    inodes, hindrance = [], None
+    for key, fresh in files:
+        try:
+            inode = shelf.unlink(key, fresh=fresh)
+        except OSError as error:
+            hindrance = error
+        else:
+            if inode is not None:
+                inodes.append(inode)
+    return inodes, hindrance

@@ -1,64 +1,229 @@
-"""Which files leave the cache: least recently used first, pinned ones never. Pure."""
+"""Which files leave the cache: three policies over the queues of an Index, and what counts. Pure.
 
-from collections import OrderedDict
-from collections.abc import Iterator
+    lru      the one that was not used for longest
+    sieve    Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024
+    s3fifo   Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023
+
+The papers count objects; here every queue is weighed in bytes.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from appliance.admit import SecondHit, Seen, fingerprint
+from appliance.index import NIL, PINNED, Index, Queue
+from appliance.policy import Policy
+
+PolicyName = Literal["lru", "sieve", "s3fifo"]
+Admission = Literal["all", "second_hit"]
+
+# Names that are remembered after their files have left: 32 MB for each folder of the cache.
+MAX_REMEMBERED = 1 << 20
+_USUAL_FILE_BYTES = 64 * 1024  # a cache of fewer, larger files remembers more than it holds
+
+_SMALL_SHARE = 0.1  # of S3-FIFO's bytes: the paper's
+_MAX_USES = 3
+_PASSING_USES = 2  # uses in the small queue that let a file into the main one
+_USES = 0x03  # in Index.marks
+_IN_MAIN = 0x04
+_VISITED = 0x01
 
 
 class Lru:
-    """Files by recency, weighted in bytes. Pinned files are counted, and never chosen."""
+    """Least recently used first."""
 
-    def __init__(self) -> None:
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._pinned: dict[str, int] = {}
+    def __init__(self, index: Index) -> None:
+        self._queue = Queue(index)
+        self.insert = self._queue.push
+        self.insert_oldest = self._queue.push_oldest
+        self.remove = self._queue.remove
+        self.victim = self._queue.pop
+
+    def touch(self, slot: int) -> None:
+        """See Policy."""
+        queue = self._queue
+        if queue.newest != slot:
+            queue.remove(slot)
+            queue.push(slot)
+
+
+class Sieve:
+    """A hand goes from the oldest to the newest and takes the first file that was not used since
+    it last came by; used ones stay where they are."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._queue = Queue(index)
+        self._hand = NIL
+        self.insert = self._queue.push
+        self.insert_oldest = self._queue.push_oldest
+
+    def touch(self, slot: int) -> None:
+        """See Policy."""
+        self._index.marks[slot] = _VISITED
+
+    def remove(self, slot: int) -> None:
+        """See Policy."""
+        if slot == self._hand:
+            self._hand = self._index.newer[slot]
+        self._index.marks[slot] = 0
+        self._queue.remove(slot)
+
+    def victim(self) -> int:
+        """See Policy."""
+        marks, newer = self._index.marks, self._index.newer
+        slot = self._hand or self._queue.oldest
+        while slot != NIL and marks[slot]:
+            marks[slot] = 0
+            slot = newer[slot] or self._queue.oldest
+        if slot != NIL:
+            self._hand = newer[slot]
+            self._queue.remove(slot)
+        return slot
+
+
+class S3Fifo:
+    """A small queue for newcomers, a main one for those used twice in it, and the names of those
+    that were not: who of them comes again is let into the main queue at once."""
+
+    def __init__(self, index: Index, remembered: int) -> None:
+        """Remembers the names of so many files, or of as many as the main queue holds."""
+        self._index = index
+        self._small = Queue(index)
+        self._main = Queue(index)
+        self._ghosts = Seen(remembered)
+
+    def insert(self, slot: int) -> None:
+        """See Policy."""
+        if self._ghosts.pop(fingerprint(self._index.key(slot)), max(1, self._main.count)):
+            self._index.marks[slot] = _IN_MAIN
+            self._main.push(slot)
+        else:
+            self._index.marks[slot] = 0
+            self._small.push(slot)
+
+    def insert_oldest(self, slot: int) -> None:
+        """See Policy."""
+        self._index.marks[slot] = _IN_MAIN
+        self._main.push_oldest(slot)
+
+    def touch(self, slot: int) -> None:
+        """See Policy."""
+        if self._index.marks[slot] & _USES < _MAX_USES:
+            self._index.marks[slot] += 1
+
+    def remove(self, slot: int) -> None:
+        """See Policy."""
+        (self._main if self._index.marks[slot] & _IN_MAIN else self._small).remove(slot)
+        self._index.marks[slot] = 0
+
+    def victim(self) -> int:
+        """See Policy."""
+        total = self._small.bytes + self._main.bytes
+        slot = NIL
+        if self._small.bytes >= _SMALL_SHARE * total:
+            slot = self._from_small()
+        if slot == NIL:
+            slot = self._from_main()
+        return slot if slot != NIL else self._from_small()
+
+    def _from_small(self) -> int:
+        """NIL when all of them have passed into the main queue."""
+        marks = self._index.marks
+        while (slot := self._small.pop()) != NIL:
+            if marks[slot] & _USES < _PASSING_USES:
+                self._ghosts.add(fingerprint(self._index.key(slot)))
+                marks[slot] = 0
+                return slot
+            marks[slot] = _IN_MAIN
+            self._main.push(slot)
+        return NIL
+
+    def _from_main(self) -> int:
+        marks = self._index.marks
+        while (slot := self._main.pop()) != NIL:
+            if marks[slot] & _USES == 0:
+                marks[slot] = 0
+                return slot
+            marks[slot] -= 1
+            self._main.push(slot)
+        return NIL
+
+
+_POLICIES: dict[PolicyName, Callable[[Index, int], Policy]] = {
+    "lru": lambda index, remembered: Lru(index),
+    "sieve": lambda index, remembered: Sieve(index),
+    "s3fifo": S3Fifo,
+}
+
+
+def make_policy(name: PolicyName, admission: Admission, index: Index, budget_bytes: int) -> Policy:
+    """The policy of that name, behind the admission of that name, for a cache of so many bytes.
+    S3-FIFO's small queue is an admission already: `second_hit` changes nothing there."""
+    remembered = min(MAX_REMEMBERED, max(1024, budget_bytes // _USUAL_FILE_BYTES))
+    policy = _POLICIES[name](index, remembered)
+    if admission == "second_hit" and name != "s3fifo":
+        return SecondHit(index, policy, remembered)
+    return policy
+
+
+class Ration:
+    """The bytes held in one folder: pinned files are counted, and never chosen."""
+
+    def __init__(self, index: Index, policy: Policy) -> None:
+        self._index = index
+        self._policy = policy
         self.used_bytes = 0
         self.pinned_bytes = 0  # of those: what cannot be evicted
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._sizes or key in self._pinned
+    @property
+    def evictable_bytes(self) -> int:
+        """What all eviction could free."""
+        return self.used_bytes - self.pinned_bytes
 
-    def __len__(self) -> int:
-        return len(self._sizes) + len(self._pinned)
+    def insert(self, slot: int, *, pinned: bool = False, found: bool = False) -> None:
+        """The file counts. `found`: it has been here for longer than all the others."""
+        size = self._index.sizes[slot]
+        self.used_bytes += size
+        if pinned:
+            self._index.flags[slot] |= PINNED
+            self.pinned_bytes += size
+        elif found:
+            self._policy.insert_oldest(slot)
+        else:
+            self._policy.insert(slot)
 
-    def __iter__(self) -> Iterator[str]:
-        yield from self._sizes
-        yield from self._pinned
-
-    def size(self, key: str) -> int:
-        """Bytes of a file that is in."""
-        return self._pinned[key] if key in self._pinned else self._sizes[key]
-
-    def insert(self, key: str, size_bytes: int, *, pinned: bool = False) -> None:
-        """The file is in, as the most recent one."""
-        self.remove(key)
-        (self._pinned if pinned else self._sizes)[key] = size_bytes
-        self.used_bytes += size_bytes
-        self.pinned_bytes += size_bytes if pinned else 0
-
-    def remove(self, key: str) -> int:
-        """The file is out. Returns its bytes, 0 if it was not in."""
-        pinned = self._pinned.pop(key, 0)
-        size = pinned or self._sizes.pop(key, 0)
+    def remove(self, slot: int) -> None:
+        """The file does not count any more."""
+        size = self._index.sizes[slot]
         self.used_bytes -= size
-        self.pinned_bytes -= pinned
-        return size
+        if self._index.flags[slot] & PINNED:
+            self._index.flags[slot] &= ~PINNED
+            self.pinned_bytes -= size
+        else:
+            self._policy.remove(slot)
 
-    def touch(self, key: str) -> None:
+    def touch(self, slot: int) -> None:
         """The file was used."""
-        if key in self._sizes:
-            self._sizes.move_to_end(key)
+        if not self._index.flags[slot] & PINNED:
+            self._policy.touch(slot)
 
-    def pin(self, key: str, pinned: bool) -> None:
-        """Whether the plan holds the file. An unpinned one joins as the most recent."""
-        if (key in self._pinned) != pinned and key in self:
-            self.insert(key, self.size(key), pinned=pinned)
+    def pin(self, slot: int, pinned: bool) -> None:
+        """Whether the plan holds the file. One that it lets go joins the others as a newcomer."""
+        if bool(self._index.flags[slot] & PINNED) != pinned:
+            self.remove(slot)
+            self.insert(slot, pinned=pinned)
 
-    def victims(self, bytes_to_free: int) -> list[str]:
-        """The files to unlink, oldest first, that free so many bytes; they are out afterwards.
-        Fewer bytes, when the rest is pinned."""
-        chosen: list[str] = []
-        while bytes_to_free > 0 and self._sizes:
-            key, size = self._sizes.popitem(last=False)
+    def victims(self, bytes_to_free: int, at_most: int) -> list[int]:
+        """The files to unlink, in the policy's order, that free so many bytes, `at_most` of them;
+        they do not count afterwards. Fewer bytes, when the rest is pinned."""
+        chosen: list[int] = []
+        while bytes_to_free > 0 and len(chosen) < at_most:
+            slot = self._policy.victim()
+            if slot == NIL:
+                break
+            size = self._index.sizes[slot]
             self.used_bytes -= size
             bytes_to_free -= size
-            chosen.append(key)
+            chosen.append(slot)
         return chosen

@@ -241,7 +241,7 @@ class Fills:
             fill.size = len(buffered)
             fill.landing = await self._cache.begin(fill.want.key, fill.size)
             self._cache.write(fill.landing, bytes(buffered), 0)
-        await self._cache.commit(fill.landing)
+        await self._cache.commit(fill.landing, fill.want.sha256)
 
     def _distrusts(self, source: Source, want: FileWant) -> bool:
         return self._distrusted.get((source.name, want.key), 0.0) > time.monotonic()

@@ -1,5 +1,7 @@
 """What the appliance holds, per rendition, and the changes that steering has not heard of. Pure."""
 
+from collections import Counter
+
 from media.fleet import Held, Holdings
 from media.inventory import Inventory, rendition_of
 
@@ -11,7 +13,7 @@ class Ledger:
         self._boot_id = boot_id
         self._sequence = 0
         self._files: dict[tuple[str, str], int] = {}  # files of each rendition, its list included
-        self._held: dict[tuple[str, str], set[str]] = {}
+        self._held: Counter[tuple[str, str]] = Counter()
         self._changed: set[tuple[str, str]] = set()
         self._snapshot_due = True
 
@@ -20,29 +22,24 @@ class Ledger:
         for rendition in inventory.renditions:
             name = (inventory.package_id, rendition.rendition_id)
             self._files[name] = rendition.file_count + 1
-            if self._held.get(name):
+            if self._held[name]:
                 self._changed.add(name)
 
     def change(self, key: str, held: bool) -> None:
-        """The file `{package_id}/{path}` came or went."""
+        """The file `{package_id}/{path}` came or went: once each, for files are only counted."""
         package_id, _, path = key.partition("/")
         rendition_id = rendition_of(path)
         if rendition_id is None:
             return
         name = (package_id, rendition_id)
-        files = self._held.setdefault(name, set())
-        if held:
-            files.add(path)
-        else:
-            files.discard(path)
+        self._held[name] += 1 if held else -1
+        if not self._held[name]:
+            del self._held[name]
         self._changed.add(name)
 
     def due(self) -> Holdings | None:
         """The next message to steering, or None when it knows all."""
-        if self._snapshot_due:
-            names = {name for name, files in self._held.items() if files}
-        else:
-            names = self._changed
+        names = set(self._held) if self._snapshot_due else self._changed
         names = names & self._files.keys()  # of the others nobody knows how much there is
         if not names and not self._snapshot_due:
             return None
@@ -86,4 +83,4 @@ class Ledger:
 
     def _fraction(self, name: tuple[str, str]) -> float:
         files = self._files.get(name, 0)
-        return min(1.0, len(self._held.get(name, ())) / files) if files else 0.0
+        return min(1.0, self._held[name] / files) if files else 0.0

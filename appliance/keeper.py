@@ -17,15 +17,18 @@ from appliance.board import Board
 from appliance.cache import Cache
 from appliance.desk import WorkerDesk
 from appliance.fill import Fills
+from appliance.folders import Folders
 from appliance.health import Health
 from appliance.holdings import Ledger
 from appliance.link import MAX_LINE_BYTES
 from appliance.metrics import exposition
 from appliance.plan import PlanFollower
 from appliance.purge import Purger
+from appliance.scrub import Scrubber
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
 from appliance.steering_link import SteeringLink
+from appliance.upkeep import Upkeep
 from appliance.want import FileWant
 from appliance.watch import Watch
 from media.fleet import Notices, Plan, Report, fitting
@@ -48,7 +51,7 @@ class Keeper:
         appliance_id: str,
         data: Path,
         home: Path,
-        cache_folder: Path,
+        folders: Folders,
         public_url: str,
         store: ObjectStore,
         settings: ApplianceSettings,
@@ -66,13 +69,16 @@ class Keeper:
         )
         self._trust = data / "secrets" / "trust.json"
         self.board = Board(home / "board")
-        self.cache = Cache(cache_folder, settings.budget_bytes, self.board)
+        self.cache = Cache(folders, self.board, settings.policy, settings.admission)
+        self.scrubber = Scrubber(self.cache, settings.scrub_bytes_per_s)
+        self.upkeep = Upkeep(self.cache, self.scrubber)
         self.fills = Fills(self.cache, settings.fill_stall_s)
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
-        self.fills.wanted = self.plan.wants
+        self.fills.wanted = self.cache.wanted = self.plan.wants
         self.purger = Purger(self.cache, self.fills, self.board, home / "purged.json")
+        self.cache.returned = self.purger.again
         self._session: aiohttp.ClientSession | None = None
         self.watch = Watch(
             self.board, self.cache, self.fills, settings, lambda: self.notices.draining
@@ -82,8 +88,6 @@ class Keeper:
         """Serves workers, plan, steering and operators until the service stops."""
         self._read_notices()
         self.cache.open()
-        for key in self.cache:
-            self._on_change(key, True)
         # An earlier run may have ended between writing its notices and obeying them.
         self.obey_notices(self.notices)
         timeout = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=10.0)
@@ -103,6 +107,7 @@ class Keeper:
                 make_admin_app(self, self._trust), self.settings.admin_listen
             )
             try:
+                service.spawn("cache", self.upkeep.run())
                 self._follow_steering(service, session)
                 service.spawn("trust", self._watch_trust())
                 service.spawn("purges", self.purger.run())
@@ -114,6 +119,7 @@ class Keeper:
                 await runner.cleanup()
                 server.close()
                 await self.fills.close()
+                await self.upkeep.close()
                 await self._store.close()
 
     # What it tells.
@@ -138,7 +144,7 @@ class Keeper:
             load=min(10.0, round(health.load, 4)),
             capacity_bps=self.settings.capacity_bps,
             open_connections=self.watch.open_connections,
-            budget_bytes=self.settings.budget_bytes,
+            budget_bytes=self.cache.budget_bytes,
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
             notices_version=self.notices.version,
@@ -178,8 +184,7 @@ class Keeper:
             if peer.appliance_id != self.appliance_id
         ]
         self.fills.sources = [*peers, StoreSource(self._store)]
-        for key in self.cache:
-            self.cache.pin(key, self.plan.wants(key))
+        self.cache.pin_wanted()
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
 
     def _follow_steering(self, service: Service, session: aiohttp.ClientSession) -> None:

@@ -15,6 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ _BEHIND_BYTES = 1024 * 1024
 class Arrival:
     """A file that the keeper is bringing, as a worker sees it. Watchers are called on change."""
 
-    def __init__(self, want: FileWant) -> None:
+    def __init__(self, want: FileWant, find: Callable[[str], OpenFile]) -> None:
+        """`find` opens a held file by its key, or raises OSError."""
         self.want = want
+        self._find = find
         self.size = want.size
         self.landed = 0
         self.file: OpenFile | None = None
@@ -56,6 +59,9 @@ class Arrival:
             self.failed, self.retry_s = str(message["failed"]), message.get("retry_s")
         elif "held" in message:
             self._open(message["held"])
+            if self.file is None:  # it has moved on since
+                with suppress(OSError):
+                    self.file = self._find(self.want.key)
             self.held = self.file is not None
             if self.file is None:
                 self.failed = "cache_full"  # evicted before it could be opened
@@ -84,8 +90,12 @@ class Arrival:
 class KeeperLink:
     """A worker's end. One arrival per file, however many connections wait for it."""
 
-    def __init__(self, socket_path: Path, load: WorkerLoad) -> None:
+    def __init__(
+        self, socket_path: Path, load: WorkerLoad, find: Callable[[str], OpenFile]
+    ) -> None:
+        """`find` opens a held file by its key, or raises OSError."""
         self._path = socket_path
+        self._find = find
         self._load = load
         self._writer: asyncio.StreamWriter | None = None
         self._arrivals: dict[int, Arrival] = {}
@@ -116,7 +126,7 @@ class KeeperLink:
         """The arrival of the file, asked for if nobody has yet."""
         arrival = self._by_key.get(want.key)
         if arrival is None:
-            arrival = Arrival(want)
+            arrival = Arrival(want, self._find)
             self._number += 1
             if self._writer is None or self._writer.is_closing():
                 arrival.failed, arrival.retry_s = "unavailable", 1

@@ -12,13 +12,15 @@ _PROBE = [bytearray(1)]
 class OpenFile:
     """A descriptor that closes when nobody refers to it any more."""
 
-    __slots__ = ("_body", "descriptor", "size")
+    __slots__ = ("_body", "descriptor", "inode", "size")
 
     def __init__(self, path: Path | str) -> None:
         """Raises OSError."""
         self._body: bytes | None = None
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self.descriptor).st_size
+        status = os.fstat(self.descriptor)
+        self.size = status.st_size
+        self.inode = status.st_ino
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

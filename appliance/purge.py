@@ -24,6 +24,7 @@ from runtime.log import logger
 
 _ACK_S = 10.0  # a worker acknowledges within its tick, 0.25 s; one that does not is worth a word
 _RETRY_S = 1.0
+_FINDING_S = 0.1
 # Between two looks at everything else the keeper has to do: some 10 ms, on a disk that is not busy.
 # Not less, for every portion that is unlinked has the workers go through all they have open.
 _LOOKED_AT = 5_000
@@ -108,6 +109,11 @@ class Purger:
         self._fills.purge(tombstones)  # after the orders: its answer is 410
         self._news.set()
 
+    def again(self) -> None:
+        """Files under a tombstone may be here again: they are unlinked once more."""
+        self._standing |= self._tombstones
+        self._news.set()
+
     async def run(self) -> None:
         """Obeys what is heard, for ever."""
         while True:
@@ -170,6 +176,9 @@ class Purger:
         files: Counter[int] = Counter()
         titles: dict[str, str | None] = {}
         batch: list[str] = []
+        # What an earlier run held is not named before it is found; that takes seconds.
+        while self._cache.finding:  # noqa: ASYNC110
+            await asyncio.sleep(_FINDING_S)
         for number, key in enumerate(self._cache, 1):
             package_id, _, path = key.partition("/")
             if chosen.needs_titles and package_id not in titles:

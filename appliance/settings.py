@@ -1,8 +1,17 @@
 """Settings of an appliance: the table [appliance] of nearcast.toml."""
 
-from pydantic import Field
+from typing import Annotated
 
+from pydantic import BeforeValidator, Field
+
+from appliance.evict import Admission, PolicyName
 from runtime.settings import Settings
+
+# A flag or the environment may write a list as plain text.
+PathList = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given),
+]
 
 
 class ApplianceSettings(Settings):
@@ -18,9 +27,18 @@ class ApplianceSettings(Settings):
     store: str = Field("", description="Object store to fill from; empty: file://DATA/store")
     steering_url: str = Field("http://127.0.0.1:8081", description="Where to report and ask")
     workers: int = Field(1, ge=1, le=64, description="Processes that serve; about one per core")
-    cache_dir: str = Field("", description="Cache folder; empty: DATA/appliances/{instance}/cache")
+    cache_dirs: PathList = Field(
+        (), description="Cache folders, PATH or PATH=BYTES; none: DATA/appliances/{instance}/cache"
+    )
     budget_bytes: int = Field(
         10 * 1024**3, ge=1024**2, description="Bytes of the cache, fills in flight included"
+    )
+    policy: PolicyName = Field("lru", description="What leaves first: lru, sieve or s3fifo")
+    admission: Admission = Field(
+        "all", description="second_hit: what comes for the first time is on probation; or all"
+    )
+    scrub_bytes_per_s: int = Field(
+        8 * 1024**2, ge=0, description="Held files are read and checked again; 0: they are not"
     )
     capacity_bps: int = Field(
         1_000_000_000, gt=0, description="Bits per second it can send; load is measured against it"

@@ -70,7 +70,9 @@ class Watch:
             shed_share=rates.shed_share,
             fill_failure_share=rates.fill_failure_share,
             store_away=self._fills.store_away(now_s),
-            disk_trouble="" if self._cache.disk_ok else "the cache disk takes no writes",
+            disk_trouble=self._cache.trouble
+            or ("" if self._cache.disk_ok else "the cache disk takes no writes"),
+            disks_out=self._cache.out,
             workers_alive=len(self._alive()),
             draining=self._draining(),
         )
@@ -110,7 +112,8 @@ class Watch:
         """Everything that Prometheus is told (`metrics.TABLE`)."""
         tally, alive, health = self._tally(), self._alive(), self.health
         players = self.players.totals
-        folder = str(self._cache.folder)
+        acked = self._board.acked()
+        stocks = {str(stock.shelf.folder): stock for stock in self._cache.stocks}
         return {
             "requests": self._done(Word.REQUESTS),
             "answers": {
@@ -135,8 +138,12 @@ class Watch:
             "cache_budget_bytes": self._cache.budget_bytes,
             "cache_used_bytes": self._cache.used_bytes,
             "cache_files": len(self._cache),
-            "cache_folder_used_bytes": {folder: self._cache.used_bytes},
-            "cache_folder_in_service": {folder: self._cache.disk_ok},
+            "cache_pinned_bytes": self._cache.pinned_bytes,
+            "cache_folder_used_bytes": {name: s.used_bytes(acked) for name, s in stocks.items()},
+            "cache_folder_budget_bytes": {name: s.budget_bytes for name, s in stocks.items()},
+            "cache_folder_in_service": {name: s.in_service for name, s in stocks.items()},
+            "scrubbed_bytes": self._cache.scrubbed_bytes,
+            "corrupt_files": self._cache.corrupt_files,
             "plan_missing_files": plan_missing_files,
             "workers_alive": len(alive),
             "flights": sum(self._tallies[slot][Tally.FLIGHTS] for slot in alive),

@@ -19,6 +19,7 @@ from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
 from appliance.connection import Connection
 from appliance.doors import Door, Doors
+from appliance.folders import Folders
 from appliance.gate import Decision, Gate, Grant
 from appliance.http1 import Request, SeenHeads
 from appliance.link import KeeperLink
@@ -52,7 +53,7 @@ class Worker:
         doors: list[Door],
         certificates: Certificates | None,
         home: Path,
-        cache: Path,
+        folders: Folders,
         trust: Path,
         log: Path | None,
         keeper_socket: Path,
@@ -71,7 +72,7 @@ class Worker:
             settings.pace_bps,
             self._welcome,
         )
-        self._cache = cache
+        self._folders = folders
         self._log = None if log is None else LogFile(log)
         self._stamps = Stamps()
         self._board = Board(home / "board")
@@ -85,8 +86,11 @@ class Worker:
         self.tally = self._board.tally(slot)
         self.load = WorkerLoad(self.tally, time.monotonic(), TICK_S)
         self.notes = Notes()
-        self.link = KeeperLink(keeper_socket, self.load)
+        self.link = KeeperLink(keeper_socket, self.load, self._open)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
+        self._by_inode: dict[int, set[str]] = {}  # two disks may have the same number
+        self._heard = self._board.announced
+        self._folders_out = self._board.folders_out
         self._connections: set[Connection] = set()
         self._touched: dict[str, None] = {}
         self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
@@ -106,20 +110,33 @@ class Worker:
         file = self._files.get(key)
         if file is None:
             try:
-                file = OpenFile(self._cache / key)
+                file = self._open(key)
             except OSError:
                 return None
             if listed.want.size is not None and file.size != listed.size:
                 logger().error("wrong_size_on_disk", file=key, bytes=file.size)
                 return None
             self._files[key] = file
+            self._by_inode.setdefault(file.inode, set()).add(key)
             if len(self._files) > self.settings.open_files:
-                self._files.popitem(last=False)
+                self._close(next(iter(self._files)))
         else:
             self._files.move_to_end(key)
         if len(self._touched) < _TOUCHES:
             self._touched[key] = None
         return file
+
+    def _open(self, key: str) -> OpenFile:
+        """Raises OSError: FileNotFoundError, when no folder has it."""
+        trouble: OSError = FileNotFoundError(key)
+        for path in self._folders.paths(key, self._board.folders_out):
+            try:
+                return OpenFile(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                trouble = error
+        raise trouble
 
     def read_ahead(self, file: OpenFile, offset: int, count: int) -> asyncio.Future[None]:
         """A thread brings these bytes into the page cache."""
@@ -128,8 +145,8 @@ class Worker:
     def learn_from_disk(self, want: FileWant) -> bool:
         """Reads an inventory or a file list into the gate. False if it is not here, or not it."""
         try:
-            with (self._cache / want.key).open("rb") as file:
-                raw = file.read(want.max_bytes + 1)
+            file = self._open(want.key)
+            raw = os.pread(file.descriptor, want.max_bytes + 1, 0)
             self.gate.learn(want, raw)
         except FileNotFoundError:
             return False
@@ -253,15 +270,35 @@ class Worker:
         """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are
         now. Ones that cannot be read leave the earlier ones in force."""
         epoch = self._board.epoch
-        for key, file in list(self._files.items()):
-            if os.fstat(file.descriptor).st_nlink == 0:
-                del self._files[key]
+        self._close_unlinked()
         for order in self._orders:
             try:
                 order.look()
             except (OSError, ValueError) as error:
                 logger().error("order_unreadable", file=order.path.name, why=str(error))
         self.row[Word.ACKED] = epoch
+
+    def _close_unlinked(self) -> None:
+        """Lets go of the files that were announced since the last time, and of all when they were
+        too many, or when a folder went out of service or came back."""
+        announced, out = self._board.announced, self._board.folders_out
+        inodes = self._board.since(self._heard)
+        if inodes is None or out != self._folders_out:
+            self._heard, self._folders_out = announced, out
+            self._files.clear()
+            self._by_inode.clear()
+            return
+        self._heard += len(inodes)
+        for inode in inodes:
+            for key in tuple(self._by_inode.get(inode, ())):
+                self._close(key)
+
+    def _close(self, key: str) -> None:
+        file = self._files.pop(key)
+        keys = self._by_inode[file.inode]
+        keys.discard(key)
+        if not keys:
+            del self._by_inode[file.inode]
 
     def _obey(self, path: Path) -> None:
         self.gate.obey(Notices.model_validate_json(path.read_bytes()), time.time())

@@ -46,7 +46,7 @@ async def cold_pages(name: str, stand: Stand) -> list[Row]:
         nginx(folder / "nginx", core, package, store, threads=True) as peer,
     ):
         places: dict[str, Path] = {
-            ours.name: folder / "appliances" / APPLIANCE / "cache" / package.package_id,
+            ours.name: folder / "appliances" / APPLIANCE / "cache",
             peer.name: package.folder,
         }
         for side in (ours, peer):
@@ -91,8 +91,7 @@ async def cold_pages(name: str, stand: Stand) -> list[Row]:
 def _dropping(place: Path) -> Iterator[list[int]]:
     """A thread drops the pages of the folder's big files while the block lasts; gives their
     descriptors."""
-    paths = sorted((place / RENDITION).glob("cold-*"))
-    files = [os.open(path, os.O_RDONLY) for path in paths]
+    files = _open_all(place)
     ending = threading.Event()
 
     def drop() -> None:
@@ -111,6 +110,20 @@ def _dropping(place: Path) -> Iterator[list[int]]:
         thread.join()
         for file in files:
             os.close(file)
+
+
+def _open_all(place: Path) -> list[int]:
+    """Descriptors of the big files. Ours move to another place once the disk has them."""
+    while True:
+        files: list[int] = []
+        try:
+            for path in sorted(place.rglob("cold-*")):
+                files.append(os.open(path, os.O_RDONLY))
+        except FileNotFoundError:
+            for file in files:
+                os.close(file)
+        else:
+            return files
 
 
 def _can_drop(files: list[int]) -> bool:

@@ -57,6 +57,13 @@ class Standing:
             await self.daemon.stop()
             self.daemon = None
 
+    def cached(self, package: MadePackage) -> list[Path]:
+        """The package's files that are held, wherever they stand."""
+        cache = self.data / "appliances" / self.name / "cache"
+        folders = [cache, *cache.glob(".new/*")]
+        found = [path for top in folders for path in (top / package.package_id).rglob("*")]
+        return [path for path in found if path.is_file()]
+
     def log(self) -> list[dict[str, object]]:
         """The access log, as written so far."""
         path = self.data / "logs" / f"access-{self.name}.log"

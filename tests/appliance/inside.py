@@ -13,6 +13,7 @@ from appliance.cache import Cache
 from appliance.desk import WorkerDesk
 from appliance.doors import Door
 from appliance.fill import Fills
+from appliance.folders import Folders, FolderShare
 from appliance.settings import ApplianceSettings
 from appliance.want import FileWant
 from appliance.wire import Plain
@@ -60,7 +61,8 @@ class Inside:
         self.package = make_package(folder / "store", sizes)
         self.valve = Valve(self.package)
         self.board = Board(folder / "board")
-        self.cache = Cache(folder / "cache", 10_000_000, self.board)
+        folders = Folders([FolderShare(folder / "cache", 10_000_000)], "boot")
+        self.cache = Cache(folders, self.board)
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=10)
         self.fills.sources = [self.valve]
@@ -72,7 +74,7 @@ class Inside:
         self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
         self.desk_socket = Path(tempfile.mkdtemp(prefix="nearcast-")) / "desk"
         self.worker = Worker(
-            "north-1", 0, [Door(listener, Plain)], None, folder, folder / "cache",
+            "north-1", 0, [Door(listener, Plain)], None, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
             ApplianceSettings.model_validate(settings),
         )  # fmt: skip

@@ -13,7 +13,10 @@ import pytest
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fill, Fills
+from appliance.folders import Folders, FolderShare
+from appliance.scrub import Scrubber
 from appliance.sources import Missing, SourceFailed
+from appliance.upkeep import Upkeep
 from appliance.want import FileWant
 from media.inventory import sha256_of
 from runtime.errors import Problem
@@ -52,9 +55,18 @@ class Given:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
-    cache = Cache(tmp_path / "cache", 2_000_000, Board(tmp_path / "board"))
+    cache = make_cache(tmp_path)
     cache.open()
     return cache
+
+
+def make_cache(tmp_path: Path, budget_bytes: int = 2_000_000) -> Cache:
+    share = FolderShare(tmp_path / "cache", budget_bytes)
+    return Cache(Folders([share], "boot"), Board(tmp_path / "board"))
+
+
+def landing_files(cache: Cache) -> list[Path]:
+    return list((cache.stocks[0].shelf.folder / ".fill").iterdir())
 
 
 def fills_from(cache: Cache, *sources: Given, stall_s: float = 0.2) -> Fills:
@@ -117,7 +129,7 @@ async def test_wrong_bytes_of_a_large_file_fail_the_flight(cache: Cache) -> None
         await fill.wait()
     assert problem.value.code == "fill_failed"
     assert "pkg_x/v/1.m4s" not in cache and cache.used_bytes == 0
-    assert list((cache.folder / ".fill").iterdir()) == []
+    assert landing_files(cache) == []
     await fills.join(want_of(LARGE)).wait()  # the next flight asks the one that is left
     assert cache.path("pkg_x/v/1.m4s").read_bytes() == LARGE
 
@@ -126,7 +138,7 @@ async def test_too_many_bytes_are_never_kept(cache: Cache) -> None:
     fills = fills_from(cache, Given("store", SMALL, b"more"))
     with pytest.raises(Problem):
         await fills.join(want_of(SMALL)).wait()
-    assert cache.used_bytes == 0 and list((cache.folder / ".fill").iterdir()) == []
+    assert cache.used_bytes == 0 and landing_files(cache) == []
 
 
 async def test_the_store_away_is_said(cache: Cache) -> None:
@@ -174,7 +186,8 @@ async def test_lists_do_not_leave_before_their_files(cache: Cache) -> None:
         await fills_from(cache, Given("store", data)).join(want).wait()
     assert {"pkg_x/inventory.json", "pkg_x/v-avc-720/files.json"} < set(cache)
     cache.touch("pkg_x/v-avc-720/2.m4s")
-    assert next(iter(cache)) == "pkg_x/v-avc-720/3.m4s"
+    cache.abandon(await cache.begin("pkg_x/v-avc-720/5.m4s", 600_000))
+    assert "pkg_x/v-avc-720/3.m4s" not in cache and "pkg_x/v-avc-720/2.m4s" in cache
 
 
 async def test_pinned_files_stay_and_a_full_cache_says_so(cache: Cache) -> None:
@@ -207,18 +220,20 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
     with pytest.raises(Problem) as problem:
         await fills_from(cache, Given("store", SMALL)).join(want_of(SMALL)).wait()
     assert problem.value.code == "disk_full" and not cache.disk_ok
-    assert cache.used_bytes == 0 and list((cache.folder / ".fill").iterdir()) == []
+    assert cache.used_bytes == 0 and landing_files(cache) == []
 
 
 async def test_a_restart_finds_everything_again(cache: Cache, tmp_path: Path) -> None:
     await fills_from(cache, Given("store", SMALL)).join(want_of(SMALL)).wait()
-    (cache.folder / ".fill" / "9").write_bytes(b"half a file")
-    again = Cache(cache.folder, 2_000_000, Board(tmp_path / "board"))
+    (tmp_path / "cache" / ".fill" / "9").write_bytes(b"half a file")
+    again = make_cache(tmp_path)
     again.open()
+    await Upkeep(again, Scrubber(again, 0)).find_all()
     assert list(again) == ["pkg_x/v/1.m4s"] and again.used_bytes == len(SMALL)
-    assert list((cache.folder / ".fill").iterdir()) == []
-    smaller = Cache(cache.folder, 50_000, Board(tmp_path / "board"))
+    assert landing_files(cache) == []
+    smaller = make_cache(tmp_path, 50_000)
     smaller.open()
+    await Upkeep(smaller, Scrubber(smaller, 0)).find_all()
     assert list(smaller) == [] and not cache.path("pkg_x/v/1.m4s").exists()
 
 
@@ -282,24 +297,6 @@ async def test_a_package_that_is_purged_while_it_comes_is_not_kept(cache: Cache)
             await fill.wait()
         assert problem.value.code == "purged"
     assert list(cache) == [] and cache.used_bytes == 0
-
-
-async def test_a_purge_during_the_last_sync_counts(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fills = fills_from(cache, Given("store", SMALL))
-    loop = asyncio.get_running_loop()
-    sync = os.fdatasync
-
-    def slow(descriptor: int) -> None:
-        loop.call_soon_threadsafe(fills.purge, {"pkg_x"})
-        time.sleep(0.05)
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", slow)
-    with pytest.raises(Problem):
-        await fills.join(want_of(SMALL)).wait()
-    assert list(cache) == [] and not cache.path("pkg_x/v/1.m4s").exists()
 
 
 async def test_the_plan_s_word_at_the_end_pins(cache: Cache) -> None:
@@ -380,7 +377,7 @@ async def test_a_file_that_is_damaged_on_disk_is_brought_again(cache: Cache, dam
 async def test_no_two_keepers_name_a_landing_file_alike(cache: Cache, tmp_path: Path) -> None:
     first = await cache.begin("a", 1)
     cache.abandon(first)
-    again = Cache(cache.folder, 2_000_000, Board(tmp_path / "board"))
+    again = make_cache(tmp_path)
     again.open()
     second = await again.begin("b", 1)
     assert first.path != second.path

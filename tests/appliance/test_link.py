@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
 from appliance.load import WorkerLoad
+from appliance.open_file import OpenFile
 from appliance.tally import TALLY_WORDS
 from appliance.want import FileWant
 from tests.appliance.inside import inside
@@ -23,7 +24,7 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
 
     path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "deaf"
     async with await asyncio.start_unix_server(deaf, str(path), limit=MAX_LINE_BYTES):
-        link = KeeperLink(path, WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25))
+        link = KeeperLink(path, WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25), OpenFile)
         running = asyncio.create_task(link.run(lambda: None))
         await accepted.wait()
         await asyncio.sleep(0)
@@ -38,7 +39,7 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
 
 def test_who_was_sent_away_hears_no_more(tmp_path: Path) -> None:
     """What one waiter does may end another's answer: it must not be called for it any more."""
-    arrival = Arrival(FileWant("t", "p", "", "a", "", 1, 1))
+    arrival = Arrival(FileWant("t", "p", "", "a", "", 1, 1), OpenFile)
     heard = []
 
     def first() -> None:

@@ -10,6 +10,7 @@ import pytest
 from appliance.board import Board
 from appliance.cache import Cache
 from appliance.fill import Fills
+from appliance.folders import Folders, FolderShare
 from appliance.plan import PlanFollower
 from appliance.sources import StoreSource
 from media.file_store import FileStore
@@ -23,22 +24,23 @@ class House:
     """A follower, its cache and its store, wired as the keeper does it."""
 
     def __init__(self, folder: Path) -> None:
-        self.cache = Cache(folder / "cache", 2_000_000, Board(folder / "board"))
+        self.cache = Cache(
+            Folders([FolderShare(folder / "cache", 2_000_000)], "boot"), Board(folder / "board")
+        )
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=5)
         self.fills.sources = [StoreSource(FileStore(folder / "store"))]
         self.follower = PlanFollower(
             self.fills, 4, lambda want: self.cache.path(want.key).read_bytes(), self.obey
         )
-        self.fills.wanted = self.follower.wants
+        self.fills.wanted = self.cache.wanted = self.follower.wants
         self.cache.changed = lambda key, held: None if held else self.follower.lost(key)
 
     def obey(self, plan: Plan) -> None:
-        for key in self.cache:
-            self.cache.pin(key, self.follower.wants(key))
+        self.cache.pin_wanted()
 
     def pinned(self) -> int:
-        return self.cache._index.pinned_bytes
+        return self.cache.pinned_bytes
 
     @asynccontextmanager
     async def following(self, *items: PlanItem) -> AsyncIterator[None]:

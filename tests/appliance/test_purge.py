@@ -11,8 +11,11 @@ import pytest
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
+from appliance.folders import Folders, FolderShare
 from appliance.purge import Purger, Selection
+from appliance.scrub import Scrubber
 from appliance.sources import StoreSource
+from appliance.upkeep import Upkeep
 from appliance.want import FileWant
 from media.fleet import (
     MAX_PURGED,
@@ -43,7 +46,8 @@ class House:
         self.board = Board(folder / "board")
         self.row = self.board.row(0)
         self.row[Word.ALIVE] = 1
-        self.cache = Cache(folder / "cache", 10_000_000, self.board)
+        folders = Folders([FolderShare(folder / "cache", 10_000_000)], "boot")
+        self.cache = Cache(folders, self.board)
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=5)
         self.fills.sources = [StoreSource(open_store(f"file://{folder / 'store'}"))]
@@ -59,8 +63,10 @@ class House:
 
     def held(self, package: MadePackage) -> set[str]:
         """What stands on the disk of it."""
-        folder = self.folder / "cache" / package.package_id
-        return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        cache = self.folder / "cache"
+        folders = [top / package.package_id for top in (cache, cache / ".new" / "boot")]
+        files = [(top, path) for top in folders for path in top.rglob("*") if path.is_file()]
+        return {path.relative_to(top).as_posix() for top, path in files}
 
     def let_go(self) -> None:
         self.row[Word.ACKED] = self.board.epoch
@@ -76,6 +82,7 @@ class House:
 
     @asynccontextmanager
     async def obeying(self) -> AsyncIterator[None]:
+        await Upkeep(self.cache, Scrubber(self.cache, 0)).find_all()
         task = asyncio.create_task(self.purger.run())
         try:
             yield

@@ -150,8 +150,7 @@ async def test_corrupt_and_cut_files_are_never_completed(shared: Standing) -> No
             assert status == 502 and b"fill_failed" in body
         except (aiohttp.ClientPayloadError, ConnectionError):
             pass
-    cached = shared.data / "appliances" / "north-1" / "cache" / package.package_id
-    assert sorted(path.name for path in cached.rglob("*.m4s")) == []
+    assert [path for path in shared.cached(package) if path.suffix == ".m4s"] == []
 
 
 async def test_a_killed_worker_and_keeper_come_back(appliance: Standing) -> None:
@@ -209,14 +208,13 @@ async def test_the_access_log_names_sessions_and_no_tokens(appliance: Standing) 
 async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
     package = appliance.package()
     url = appliance.url(package, "v-avc-720/1.m4s")
-    cached = appliance.data / "appliances" / "north-1" / "cache" / package.package_id
-    assert (await get(url))[0] == 200 and cached.exists()
+    assert (await get(url))[0] == 200 and appliance.cached(package)
     nothing = {"pattern": f"titles/*/{package.package_id}/v-avc-720/9*"}
     for order, status in [({}, 422), ({"pattern": "/*"}, 422), (nothing, 200)]:
         assert await operate(appliance, "POST", "purge", order) == status
-    assert cached.exists()
+    assert appliance.cached(package)
     assert await operate(appliance, "POST", "purge", {"title_id": package.title_id}) == 200
-    assert not cached.exists()
+    assert not appliance.cached(package)
     assert (await get(url))[0] == 200  # no tombstone: it may be brought again
     assert await operate(appliance, "PUT", "drain", {"draining": True}) == 200
     async with asyncio.timeout(5):
@@ -227,11 +225,11 @@ async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
     tomb = {"package_id": package.package_id, "until": "2100-01-01T00:00:00Z"}
     notices = {"version": 1, "purges": [tomb]}  # written, and not obeyed before the end
     (appliance.data / "appliances" / "north-1" / "notices.json").write_text(json.dumps(notices))
-    assert cached.exists()
+    assert appliance.cached(package)
     await appliance.start()
     assert (await get(appliance.url(package, "v-avc-720/1.m4s")))[0] == 410
     async with asyncio.timeout(5):
-        while cached.exists():  # noqa: ASYNC110
+        while appliance.cached(package):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
+from appliance.folders import Folders, FolderShare
 from appliance.health import HOLD_S
 from appliance.metrics import PREFIX, TABLE, exposition
 from appliance.settings import ApplianceSettings
@@ -40,7 +41,8 @@ class House:
         self.rows[0][Word.REQUESTS] = 1000
         self.tallies[1][Tally.SHED + Priority.PEER] = 70
         note(self.tallies[0], Tally.HIT, 100)
-        self.cache = Cache(folder / "cache", 10_000_000, self.board)
+        folders = Folders([FolderShare(folder / "cache", 10_000_000)], "boot")
+        self.cache = Cache(folders, self.board)
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=10)
         self.draining = False
@@ -99,7 +101,7 @@ async def test_figures_are_those_of_the_table(house: House) -> None:
         "plan_missing_files 9.0",
         "workers_alive 2.0",
         'health_state{state="serving"} 1.0',
-        f'cache_folder_in_service{{folder="{house.cache.folder}"}} 1.0',
+        f'cache_folder_in_service{{folder="{house.cache.stocks[0].shelf.folder}"}} 1.0',
     ):
         assert PREFIX + line in text.splitlines()
 

@@ -58,8 +58,9 @@ def test_a_deleted_title_is_gone_everywhere(
     assert status_of(url) == 200
     cluster.nearcast("title", "delete", "Gone")
     eventually(lambda: status_of(url) == 410)
-    caches = list((cluster.data / "appliances").glob(f"*/cache/{package_id}"))
-    eventually(lambda: not any(folder.exists() for folder in caches))
+    caches = cluster.data / "appliances"
+    eventually(lambda: not list(caches.glob(f"*/cache/{package_id}")))
+    eventually(lambda: not list(caches.glob(f"*/cache/.new/*/{package_id}")))
     eventually(lambda: not list((cluster.data / "store").rglob(f"{package_id}/*")))
     assert cluster.nearcast("title", "show", "Gone", check=False)["code"] == "unknown_title"
     jobs = {job["package_id"]: job for job in cluster.nearcast("fleet", "purges")["purges"]}

@@ -3,6 +3,7 @@ and afterwards everything plays again."""
 
 import os
 import signal
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,25 @@ def test_a_purge_is_complete_when_nobody_holds_it_any_more(tmp_path: Path) -> No
 
 def files_of(cluster: Running, name: str, package_id: str) -> set[str]:
     """What an appliance has on its disk of the package."""
-    folder = folder_of(cluster, name, package_id)
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return set(found(cluster, name, package_id))
 
 
 def oldest_s(cluster: Running, name: str, package_id: str) -> float:
     """When the first of these files landed, in Unix seconds."""
-    folder = folder_of(cluster, name, package_id)
-    return min(path.stat().st_ctime for path in folder.rglob("*") if path.is_file())
+    return min(found(cluster, name, package_id).values())
 
 
-def folder_of(cluster: Running, name: str, package_id: str) -> Path:
-    return cluster.data / "appliances" / name / "cache" / package_id
+def found(cluster: Running, name: str, package_id: str) -> dict[str, float]:
+    """Files by path within the package, and when they landed; new ones stand in a place of their
+    own until the disk has them, and may move while one looks."""
+    cache = cluster.data / "appliances" / name / "cache"
+    times: dict[str, float] = {}
+    for folder in (*cache.glob(f".new/*/{package_id}"), cache / package_id):
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    times[path.relative_to(folder).as_posix()] = path.stat().st_mtime
+    return times
 
 
 def ordered_s(purge: dict[str, Any]) -> float:

@@ -1,0 +1,314 @@
+"""A shelf: one folder of the cache on its disk. All file operations of the cache are here.
+
+    {folder}/{package_id}/{path}          a file that is whole, and on the disk
+    {folder}/.new/{boot_id}/{package_id}/{path}   one that is whole, perhaps only in the page cache
+    {folder}/.fill/{name}                 one on its way in
+    {folder}/.held                        a bound on the bytes held: see `Promise`
+
+Why a power cut leaves no wrong file to be served, although no file is synced by itself: a file that
+was verified gets its name below `.new/{boot_id}`, where workers of this boot find it. Every few
+seconds the whole file system is synced (syncfs), and only then are the files that were there before
+it began renamed to their final places: what has a final name was on the disk before it got it,
+whatever order the file system writes in. After a power cut or a crash of the machine the boot id
+is another, so workers do not even look at what was new then; it is verified, read from the disk,
+against the SHA-256 that it carries (an extended attribute), and then renamed, or deleted. It is
+never searched for: it stands in a folder of its own. A keeper that is killed leaves all this as it
+is, because the page cache outlives it.
+"""
+
+import asyncio
+import ctypes
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from appliance.folders import NEW, Folders
+from runtime.durable import write_durably
+
+DIGEST_ATTRIBUTE = "user.nearcast.sha256"
+_FILL = ".fill"
+_HELD = ".held"
+_PROBE = ".probe"
+_PROBE_BYTES = 64 * 1024
+_TRIES = 100  # another thread may remove an empty directory as often as one is made for a file
+_THREADS = 4  # a sync, a scan, an eviction and a scrub at once
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
+
+
+def machine_boot_id() -> str:
+    """Another one each time the machine starts."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that stands on the disk."""
+
+    key: str
+    size: int
+    fresh: bool  # below .new
+
+
+@dataclass(frozen=True)
+class Promise:
+    """No more than `bytes` are held, as long as the machine does not crash; `stopped`: even if it
+    does, for nothing was written since. With it a restarted keeper knows how much it may land,
+    before it has found everything again."""
+
+    boot_id: str
+    bytes: int
+    stopped: bool
+
+
+class Shelf:
+    """The folder with number `number`. Errors are OSError; who calls decides what they mean."""
+
+    def __init__(self, folders: Folders, number: int) -> None:
+        self.number = number
+        self.folder = folders.shares[number].path
+        self._folders = folders
+        self._fill = self.folder / _FILL
+        self._new = self.folder / NEW / folders.boot_id
+        # Of its own: a disk that hangs must not take the threads that others need.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"shelf-{number}")
+
+    async def off_loop(self, work: Callable[..., T], *arguments: object) -> T:
+        """What `work` returns or raises, done in a thread of this disk."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
+
+    def open(self) -> int:
+        """Folders are there, half files are not. Returns a bound on the bytes held."""
+        shutil.rmtree(self._fill, ignore_errors=True)
+        self._fill.mkdir(parents=True, exist_ok=True)
+        promise = self._promised()
+        if promise is not None and promise.stopped:
+            promise = Promise(self._folders.boot_id, promise.bytes, False)
+            write_durably(self.folder / _HELD, _to_json(promise))
+        if promise is not None and promise.boot_id == self._folders.boot_id:
+            return promise.bytes
+        if not (self._packages(self.folder) or self._packages(self._new) or self.suspects()):
+            return 0
+        disk = os.statvfs(self.folder)
+        return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+    def stop(self, held_bytes: int) -> None:
+        """Nothing is written until the next `open`, and so much is held."""
+        promise = Promise(self._folders.boot_id, held_bytes, True)
+        write_durably(self.folder / _HELD, _to_json(promise))
+
+    def promise(self, held_bytes: int) -> None:
+        """A keeper that starts from here on may rely on this bound."""
+        promise = Promise(self._folders.boot_id, held_bytes, False)
+        temporary = self.folder / f"{_HELD}.tmp"
+        temporary.write_bytes(_to_json(promise))
+        temporary.replace(self.folder / _HELD)
+
+    def _promised(self) -> Promise | None:
+        try:
+            said = json.loads((self.folder / _HELD).read_bytes())
+            promise = Promise(str(said["boot_id"]), int(said["bytes"]), bool(said["stopped"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return promise if promise.stopped or promise.boot_id == self._folders.boot_id else None
+
+    def free_bytes(self) -> int:
+        """What the disk still takes."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def probe(self) -> None:
+        """The disk takes a file, keeps it and gives it back. Raises OSError if not."""
+        path, data = self.folder / _PROBE, os.urandom(_PROBE_BYTES)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(path, data)
+        if path.read_bytes() != data:
+            raise OSError("it gives back other bytes than it took")
+        path.unlink()
+
+    # Files on their way in.
+
+    def path(self, key: str, *, fresh: bool) -> Path:
+        """Where a held file is."""
+        place = self._folders.new if fresh else self._folders.final
+        return Path(place(self.number, key))
+
+    def land(self, name: str) -> tuple[Path, int]:
+        """A new file with a descriptor open for writing and reading."""
+        path = self._fill / name
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return path, os.open(path, flags, 0o644)
+
+    def place(self, landed: Path, descriptor: int, key: str, digest: bytes) -> None:
+        """The file is found below `.new`, with its SHA-256."""
+        with suppress(OSError):  # a file system without them: after a crash the file goes
+            os.setxattr(descriptor, DIGEST_ATTRIBUTE, digest)
+        _move(landed, self.path(key, fresh=True))
+
+    def sync(self) -> None:
+        """All that was written to this file system before is on the disk. Blocks as long as that
+        takes."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if _libc.syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(descriptor)
+
+    def settle(self, key: str) -> None:
+        """The file, which has been synced, is in its final place."""
+        source = self.path(key, fresh=True)
+        _move(source, self.path(key, fresh=False))
+        _remove_empty(source.parent, self.folder)
+
+    def unlink(self, key: str, *, fresh: bool) -> int | None:
+        """The file is gone. Returns its inode, None if it was gone before."""
+        path = self.path(key, fresh=fresh)
+        try:
+            inode = path.lstat().st_ino
+            path.unlink()
+        except FileNotFoundError:
+            return None
+        _remove_empty(path.parent, self.folder)
+        return inode
+
+    # What an earlier run left.
+
+    def walk(self, limit: int) -> Iterator[list[Found]]:
+        """Everything held, in lists of about `limit` files: the new ones first, then the packages,
+        those that were in use last first (`stamp`)."""
+        batch: list[Found] = []
+        for top, fresh in ((self._new, True), (self.folder, False)):
+            for package in self._packages(top):
+                for key, entry in _files(top, package):
+                    with suppress(FileNotFoundError):  # evicted meanwhile
+                        size = entry.stat(follow_symlinks=False).st_size
+                        batch.append(Found(key, size, fresh))
+                    if len(batch) >= limit:
+                        yield batch
+                        batch = []
+        yield batch
+
+    def stamp(self, package_id: str) -> None:
+        """The package is in use, as a restarted keeper will know."""
+        with suppress(OSError):
+            os.utime(self.folder / package_id)
+
+    def _packages(self, top: Path) -> list[str]:
+        found = []
+        with suppress(FileNotFoundError), os.scandir(top) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    found.append((entry.stat().st_mtime_ns, entry.name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def suspects(self) -> list[Path]:
+        """Folders with files of another boot, or from before this disk failed."""
+        with suppress(FileNotFoundError), os.scandir(self.folder / NEW) as entries:
+            return [Path(entry.path) for entry in entries if entry.name != self._folders.boot_id]
+        return []
+
+    def suspect_new(self, name: str) -> None:
+        """What is new now counts as a suspect: the disk may have lost it."""
+        with suppress(FileNotFoundError):
+            self._new.rename(self.folder / NEW / name)
+
+    def clear_suspects(self) -> tuple[int, int]:
+        """Files of suspects are in their final places if they carry their digest and match it, and
+        gone otherwise. Returns how many. It reads them all."""
+        right = wrong = 0
+        for top in self.suspects():
+            for package in self._packages(top):
+                for key, _ in _files(top, package):
+                    path, final = top / key, self.path(key, fresh=False)
+                    if not _is_right(path) or final.exists():
+                        wrong += 1
+                        continue
+                    with suppress(FileNotFoundError):  # purged meanwhile
+                        _move(path, final)
+                        right += 1
+            shutil.rmtree(top, ignore_errors=True)
+        return right, wrong
+
+    def hide_package(self, package_id: str) -> tuple[list[int], list[Path]]:
+        """No file of the package is found any more, known or not. Returns the inodes that workers
+        may have open, and the folders to `delete`: that takes longer."""
+        inodes, hidden = [], []
+        for top in (self.folder, self._new, *self.suspects()):
+            inodes += [entry.inode() for _, entry in _files(top, package_id)]
+            target = self._fill / f"gone-{secrets.token_hex(8)}"
+            with suppress(FileNotFoundError):
+                (top / package_id).rename(target)
+                hidden.append(target)
+        return inodes, hidden
+
+    def delete(self, folders: list[Path]) -> None:
+        """They are gone."""
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _to_json(promise: Promise) -> bytes:
+    return json.dumps(promise.__dict__).encode()
+
+
+def _files(top: Path, package: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """Keys and files below a package's folder."""
+    left = [package]
+    while left:
+        folder = left.pop()
+        try:
+            with os.scandir(top / folder) as entries:
+                for entry in entries:
+                    key = f"{folder}/{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(key)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield key, entry
+        except FileNotFoundError:
+            continue
+
+
+def _is_right(path: Path) -> bool:
+    """The file matches the digest that it carries, and is on the disk: what became a suspect when
+    its disk failed may still stand in memory only."""
+    try:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            told = os.getxattr(file.fileno(), DIGEST_ATTRIBUTE)
+            return hashlib.file_digest(file, "sha256").digest() == told
+    except OSError:
+        return False
+
+
+def _move(source: Path, target: Path) -> None:
+    for _ in range(_TRIES):
+        try:
+            source.rename(target)
+        except FileNotFoundError:
+            if not source.exists():
+                raise
+            with suppress(FileNotFoundError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            return
+    raise OSError(f"the folder of {target.name} does not stay")
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
