@@ -28,6 +28,7 @@ class State(BaseModel):
     fills_in_flight: int
     plan_version: str
     plan_missing_files: int
+    peers: tuple[str, ...]  # whom it may fill from, by the plan
 
 
 class HowMany(BaseModel):
@@ -139,6 +140,7 @@ class _Admin:
             fills_in_flight=len(keeper.fills),
             plan_version=keeper.plan.plan.version if keeper.plan.plan else "",
             plan_missing_files=keeper.plan.missing_files,
+            peers=keeper.plan.peers,
         )
 
     async def sessions(self, call: Call) -> Sessions:

@@ -38,7 +38,8 @@ class WorkerDesk:
                     self._hear(message["players"])
                 if "need" in message:
                     watched = [pair for pair in watched if not pair[0].ended]
-                    watched += self._bring(message["need"], FileWant(*message["want"]), writer)
+                    want, for_peer = FileWant(*message["want"]), bool(message["for_peer"])
+                    watched += self._bring(message["need"], want, for_peer, writer)
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass
@@ -49,9 +50,9 @@ class WorkerDesk:
             writer.close()
 
     def _bring(
-        self, number: int, want: FileWant, writer: asyncio.StreamWriter
+        self, number: int, want: FileWant, for_peer: bool, writer: asyncio.StreamWriter
     ) -> list[tuple[Fill, Callable[[Fill], None]]]:
-        fill = self._fills.join(want)
+        fill = self._fills.join(want, for_peer=for_peer)
 
         def tell(fill: Fill) -> None:
             if not fill.ended and is_behind(writer):

@@ -15,6 +15,7 @@ from appliance.access_log import Cache
 from appliance.answers import Listed
 from appliance.board import Word
 from appliance.gate import Grant, Learn, Preflight, Reject, Serve
+from appliance.home import went_through
 from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
@@ -186,19 +187,22 @@ class Exchange:
         request: Request,
         on_change: Callable[[Arrival, Request], None],
     ) -> None:
-        """Has the keeper bring the file. Nothing is filled for peers, nor for who asks with
-        `only-if-cached` (RFC 9111 5.2.1.7)."""
+        """Has the keeper bring the file, but not for who asks with `only-if-cached` (RFC 9111
+        5.2.1.7), nor for what has been here before (RFC 8586)."""
         assert self.grant is not None
-        if self.grant.from_peer or b"only-if-cached" in request.headers.get(b"cache-control", b""):
+        for_peer, headers = self.grant.from_peer, request.headers
+        if b"only-if-cached" in headers.get(b"cache-control", b"") or (
+            for_peer and went_through(headers.get(b"cdn-loop", b""), self._worker.name)
+        ):
             self.refuse("not_held")
             return
         worker = self._worker
-        if not worker.link.brings(want) and not worker.load.may_begin(self._priority()):
+        if not worker.link.brings(want, for_peer) and not worker.load.may_begin(self._priority()):
             self._shed()
             return
         self._worker.row[Word.MISSES] += 1
         self._cache = "fill"
-        arrival = self._worker.link.need(want)
+        arrival = self._worker.link.need(want, for_peer)
         self._arrival = arrival
         self._watcher = lambda: on_change(arrival, request)
         arrival.watchers[self._watcher] = None

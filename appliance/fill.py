@@ -20,6 +20,8 @@ from runtime.flow import Breaker
 from runtime.log import logger
 
 MAX_FLIGHTS = 4096
+_NEWS_BYTES = 256 * 1024
+_NEWS_S = 0.05
 _DISTRUST_S = 60.0
 _MAX_DISTRUSTED = 10_000
 
@@ -32,11 +34,14 @@ class Fill:
         self.want = want
         self.size = want.size
         self.landed = 0
+        self.home: Source | None = None  # another appliance, asked first; it may bring it for us
         self.landing: Landing | None = None
         self.held = False
         self.problem: Problem | None = None
         self.given_up: Problem | None = None  # it ends with this as soon as it can
         self.watchers: list[Callable[[Fill], None]] = []
+        self._told_bytes = 0
+        self._told_s = 0.0
         self._ended = asyncio.Event()
 
     @property
@@ -49,6 +54,18 @@ class Fill:
         await self._ended.wait()
         if self.problem is not None:
             raise self.problem
+
+    def tell_progress(self, now_s: float) -> None:
+        """Watchers learn the present state, if it is news: the first bytes that may leave, a good
+        many more, or some after a while. To hear of it costs a worker as much as a hit does."""
+        assert self.size is not None
+        may_leave = releasable(self.size, self.landed, held=False)
+        more = may_leave - self._told_bytes
+        if more > 0 and (
+            self._told_bytes == 0 or more >= _NEWS_BYTES or now_s - self._told_s >= _NEWS_S
+        ):
+            self._told_bytes, self._told_s = may_leave, now_s
+            self.tell()
 
     def tell(self) -> None:
         """Watchers learn the present state."""
@@ -63,6 +80,7 @@ class Fills:
 
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
+        self.home: Callable[[FileWant], Source | None] = lambda want: None  # None: we are it
         self.bytes_by_kind = {"peer": 0, "store": 0}
         self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
         self.started = 0
@@ -79,11 +97,17 @@ class Fills:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, want: FileWant) -> Fill:
-        """The file's flight, started if there is none. One that is held is ended already."""
+    def join(self, want: FileWant, *, for_peer: bool = False) -> Fill:
+        """The file's flight, started if there is none. One that is held is ended already. For a
+        peer no other appliance is waited for: a flight that may wait for one is refused."""
         fill = self._flights.get(want.key)
-        if fill is None:
+        if fill is not None and for_peer and fill.home is not None:
             fill = Fill(want)
+            fill.problem = Problem("not_held")
+            fill.tell()
+        elif fill is None:
+            fill = Fill(want)
+            fill.home = None if for_peer else self.home(want)
             if want.package_id in self._purged:
                 fill.problem = Problem("purged")
                 fill.tell()
@@ -162,7 +186,7 @@ class Fills:
         buffered = bytearray()
         givers: list[Source] = []  # of the bytes that stand there now
         store_away = False
-        for source in tuple(self.sources):
+        for source in self._in_order(fill):
             if self._distrusts(source, fill.want):
                 continue
             breaker = self._breakers.setdefault(source.name, Breaker())
@@ -206,6 +230,12 @@ class Fills:
             raise Problem("store_unavailable", retry_after_s=2)
         raise Problem("fill_failed")
 
+    def _in_order(self, fill: Fill) -> tuple[Source, ...]:
+        home = fill.home
+        if home is None:
+            return tuple(self.sources)
+        return (home, *(source for source in self.sources if source.name != home.name))
+
     async def _pieces(self, source: Source, fill: Fill) -> AsyncGenerator[bytes, None]:
         """What the source sends from the byte reached, never more than is wanted. Raises
         TimeoutError when nothing comes for a while."""
@@ -234,7 +264,7 @@ class Fills:
             fill.landing = await self._cache.begin(fill.want.key, fill.size)
         self._cache.write(fill.landing, piece, fill.landed)
         fill.landed += len(piece)
-        fill.tell()
+        fill.tell_progress(time.monotonic())
 
     async def _commit(self, fill: Fill, buffered: bytearray) -> None:
         if fill.landing is None:

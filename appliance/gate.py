@@ -41,7 +41,7 @@ _tuple = tuple.__new__  # a named tuple without the detour through its construct
 
 
 class Grant:
-    """A verified token. `from_peer`: nothing is filled for it. `who` stands for it in the log."""
+    """A verified token. `from_peer`: another appliance asks. `who` stands for it in the log."""
 
     __slots__ = (
         "as_of", "claims", "expires_s", "from_peer", "listed", "made_s", "renditions", "who",

@@ -20,6 +20,7 @@ from appliance.fill import Fills
 from appliance.folders import Folders
 from appliance.health import Health
 from appliance.holdings import Ledger
+from appliance.home import home_of
 from appliance.link import MAX_LINE_BYTES
 from appliance.metrics import exposition
 from appliance.plan import PlanFollower
@@ -184,6 +185,13 @@ class Keeper:
             if peer.appliance_id != self.appliance_id
         ]
         self.fills.sources = [*peers, StoreSource(self._store)]
+        homes: dict[str, Source | None] = {
+            peer.appliance_id: PeerSource(peer, self._identity, self._session, as_home=True)
+            for peer in plan.peers
+            if peer.site == self.settings.site
+        }
+        homes[self.appliance_id] = None
+        self.fills.home = lambda want: homes[home_of(want.key, homes)]
         self.cache.pin_wanted()
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
 

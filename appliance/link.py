@@ -1,6 +1,7 @@
 """The line between a worker and the keeper: JSON lines on a Unix socket.
 
-    worker -> keeper   {"need": id, "want": [title, package, inventory, path, sha256, size, max]}
+    worker -> keeper   {"need": id, "want": [title, package, inventory, path, sha256, size, max],
+                        "for_peer": bool}
                        {"touch": [key, …]}
                        {"players": [[session, key, CMCD], …]}
     keeper -> worker   {"id": id, "path": landing file, "size": bytes, "landed": bytes}
@@ -33,9 +34,10 @@ _BEHIND_BYTES = 1024 * 1024
 class Arrival:
     """A file that the keeper is bringing, as a worker sees it. Watchers are called on change."""
 
-    def __init__(self, want: FileWant, find: Callable[[str], OpenFile]) -> None:
+    def __init__(self, want: FileWant, for_peer: bool, find: Callable[[str], OpenFile]) -> None:
         """`find` opens a held file by its key, or raises OSError."""
         self.want = want
+        self.for_peer = for_peer
         self._find = find
         self.size = want.size
         self.landed = 0
@@ -99,7 +101,7 @@ class KeeperLink:
         self._load = load
         self._writer: asyncio.StreamWriter | None = None
         self._arrivals: dict[int, Arrival] = {}
-        self._by_key: dict[str, Arrival] = {}
+        self._by_key: dict[tuple[str, bool], Arrival] = {}
         self._number = 0
 
     async def run(self, connected: Callable[[], None]) -> None:
@@ -122,11 +124,12 @@ class KeeperLink:
                     self._take({"id": number, "failed": "unavailable", "retry_s": 1})
             await asyncio.sleep(_RECONNECT_S)
 
-    def need(self, want: FileWant) -> Arrival:
-        """The arrival of the file, asked for if nobody has yet."""
-        arrival = self._by_key.get(want.key)
+    def need(self, want: FileWant, for_peer: bool) -> Arrival:
+        """The arrival of the file, asked for if nobody has yet; for peers apart, since what may be
+        waited for on their behalf is less."""
+        arrival = self._by_key.get((want.key, for_peer))
         if arrival is None:
-            arrival = Arrival(want, self._find)
+            arrival = Arrival(want, for_peer, self._find)
             self._number += 1
             if self._writer is None or self._writer.is_closing():
                 arrival.failed, arrival.retry_s = "unavailable", 1
@@ -134,13 +137,14 @@ class KeeperLink:
             self._arrivals[self._number] = arrival
             arrival.flying = True
             self._load.begin()
-            self._by_key[want.key] = arrival
-            say(self._writer, {"need": self._number, "want": list(want)})
+            self._by_key[want.key, for_peer] = arrival
+            message = {"need": self._number, "want": list(want), "for_peer": for_peer}
+            say(self._writer, message)
         return arrival
 
-    def brings(self, want: FileWant) -> bool:
+    def brings(self, want: FileWant, for_peer: bool) -> bool:
         """The file is on its way: who joins begins no flight."""
-        return want.key in self._by_key
+        return (want.key, for_peer) in self._by_key
 
     def players(self, notes: list[list[tuple[str, str, str]]]) -> None:
         """Players have said this (`quality.Notes`). While the keeper does not listen, it learns
@@ -168,7 +172,7 @@ class KeeperLink:
                 self._load.failed()
         if arrival.ended:
             del self._arrivals[message["id"]]
-            self._by_key.pop(arrival.want.key, None)
+            self._by_key.pop((arrival.want.key, arrival.for_peer), None)
 
 
 def say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

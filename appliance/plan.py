@@ -42,6 +42,11 @@ class PlanFollower:
         """Files that the plan wants and that are not held, as far as its packages are known."""
         return sum(self._missing.values())
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The appliances that the plan names to fill from."""
+        return () if self.plan is None else tuple(peer.appliance_id for peer in self.plan.peers)
+
     def wants(self, key: str) -> bool:
         """The plan names the file `{package_id}/{path}`."""
         package_id, _, path = key.partition("/")

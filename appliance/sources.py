@@ -63,25 +63,31 @@ class StoreSource:
 
 
 class PeerSource:
-    """Another appliance, asked for what it holds (`only-if-cached`), with a token of our own.
-
-    `CDN-Loop` (RFC 8586) names us; a peer never fills for another, so no loop can arise.
+    """Another appliance, asked for what it holds (`only-if-cached`), with a token of our own; or
+    asked to bring the file, too, as its home (appliance/home.py). `CDN-Loop` (RFC 8586) names us.
     """
 
     kind: Literal["peer"] = "peer"
 
-    def __init__(self, peer: Peer, identity: Identity, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        identity: Identity,
+        session: aiohttp.ClientSession,
+        *,
+        as_home: bool = False,
+    ) -> None:
         self.name = peer.appliance_id
+        self._as_home = as_home
         self._url = peer.url
         self._identity = identity
         self._session = session
         self._tokens: dict[str, tuple[str, float]] = {}
 
     async def stream(self, want: FileWant, offset: int) -> AsyncGenerator[bytes, None]:
-        headers = {
-            "Cache-Control": "only-if-cached",
-            "CDN-Loop": f"nearcast; id={self._identity.name}",
-        }
+        headers = {"CDN-Loop": f"nearcast; id={self._identity.name}"}
+        if not self._as_home:
+            headers["Cache-Control"] = "only-if-cached"
         if offset:
             headers["Range"] = f"bytes={offset}-"
         address = f"{self._url}/{self._token(want)}/{want.object_key}"

@@ -63,7 +63,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.poller = Poller(self.loop)
         self.seen_heads: SeenHeads = {}
-        self._name = appliance_id.encode()
+        self.name = appliance_id.encode()
         self._certificates = certificates
         self._doors = Doors(
             doors,
@@ -263,8 +263,8 @@ class Worker:
         self.idle_until = now + self.settings.idle_timeout_s
         self.stalled_until = now + self.settings.send_stall_s
         self.date_line = date = b"Date: %b\r\n" % formatdate(self.clock_s, usegmt=True).encode()
-        self.hit_lines = b"%bCache-Status: %b; hit\r\n" % (date, self._name)
-        self.miss_lines = b"%bCache-Status: %b; fwd=miss\r\n" % (date, self._name)
+        self.hit_lines = b"%bCache-Status: %b; hit\r\n" % (date, self.name)
+        self.miss_lines = b"%bCache-Status: %b; fwd=miss\r\n" % (date, self.name)
 
     def _let_go(self) -> None:
         """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are

@@ -33,7 +33,6 @@ _MOST_PER_S = 2_000  # cold files that a side may want in a second; their names 
 _MOST_NAMES = 90_000  # of a file list, with some to spare
 _CONNECTIONS = 32
 _HERD_BYTES, _HERD_CLIENTS = 4 * 1024**2, 500
-_SPARE = 64  # cold files for a site's appliances to get to know each other by
 _BUDGET_BYTES = 16 * 1024**3  # of both caches: neither is to evict meanwhile
 _WARM_BYTES_PER_S = 1600 * 1024**2
 _QUIET_S = 1.0  # fills that wrk has left behind end in their own time, not in the other's
@@ -188,8 +187,7 @@ async def _site(name: str, stand: FillStand) -> list[Row]:
     keys = make_keys(stand.folder / "site", *APPLIANCES)
     upstream, right = [], []
     async with site(stand.folder / "site", cores, stand.package, keys, stand.settings) as members:
-        spare = [stand.path("spare", number) for number in range(_SPARE)]
-        await acquainted(members, stand.origin, stand.package, spare)
+        await acquainted(members)
         for number in range(stand.effort.pairs):
             path = stand.path("site", number)
             data = stand.package.files[path]
@@ -221,7 +219,6 @@ def _files(effort: Effort) -> dict[str, bytes]:
     herd = [os.urandom(_HERD_BYTES) for _ in range(2)]
     files |= {f"herd-{n}.m4s": herd[n % 2] for n in range(2 * effort.pairs)}
     files |= {f"site-{n}.m4s": herd[n % 2] for n in range(effort.pairs)}
-    files |= {f"spare-{n}.m4s": contents[n % _CONTENTS] for n in range(_SPARE)}
     return files | {"first-0.m4s": contents[0], "first-1.m4s": herd[0]}
 
 

@@ -25,6 +25,7 @@ class Ours:
 
     def __init__(self, daemon: Daemon, package: MadePackage, control: Identity) -> None:
         self.base = daemon.urls["data"]
+        self.admin = daemon.urls["admin"]
         self.tls_base = daemon.urls.get("tls", "")
         self._daemon = daemon
         self._package = package

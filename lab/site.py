@@ -6,16 +6,15 @@ is nothing in the plans to hold, so that whatever comes, comes because it was as
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from lab.client import fetch
+import aiohttp
+
 from lab.herd import stampede
 from lab.machine import pinned
 from lab.ours import Ours, appliance
-from lab.peers.nginx import Origin
 from lab.world import MadePackage
 from media.keys import Identity
 from runtime.errors import Problem
@@ -23,7 +22,7 @@ from runtime.supervise import Daemon
 
 APPLIANCES = ("north-1", "north-2", "north-3")
 _PEERS_KNOWN_S = 20.0
-_TRY_AGAIN_S = 0.5
+_TRY_AGAIN_S = 0.1
 
 
 @asynccontextmanager
@@ -60,25 +59,18 @@ async def site(
             await steering.stop()
 
 
-async def acquainted(
-    members: list[Ours], origin: Origin, package: MadePackage, paths: list[str]
-) -> None:
-    """Each appliance fills from the others by now. Seen by what they do: a file that one of them
-    holds is brought to the next without the store. Each try takes one of the cold `paths`. Raises
-    Problem when it never comes to that."""
-    deadline = time.monotonic() + _PEERS_KNOWN_S
-    spare = iter(paths)
-    for number, asker in enumerate(members):
-        holder = members[number - 1]
-        while True:
-            path = next(spare, None)
-            if path is None or time.monotonic() > deadline:
-                raise Problem("unavailable", f"{APPLIANCES[number]} has heard of no peers.")
-            for member in (holder, asker):
-                await fetch(member.base, member.target(path))
-            if origin.asked(f"{package.base}{path}") == 1:
-                break
-            await asyncio.sleep(_TRY_AGAIN_S)
+async def acquainted(members: list[Ours]) -> None:
+    """Each appliance has all others as peers. Raises Problem when it never comes to that."""
+    try:
+        async with asyncio.timeout(_PEERS_KNOWN_S), aiohttp.ClientSession() as session:
+            for member in members:
+                while True:
+                    async with session.get(f"{member.admin}/v1/state") as answer:
+                        if len((await answer.json())["peers"]) == len(members) - 1:
+                            break
+                    await asyncio.sleep(_TRY_AGAIN_S)
+    except TimeoutError:
+        raise Problem("unavailable", "The appliances have not heard of each other.") from None
 
 
 async def site_herd(members: list[Ours], path: str, data: bytes, clients: int) -> int:

@@ -176,10 +176,11 @@ class PlanItem(Wire):
 
 
 class Peer(Wire):
-    """Another appliance to fill from."""
+    """Another appliance to fill from; one of the asker's own site brings files for it."""
 
     appliance_id: Name
     url: Url
+    site: Name | None = None
 
 
 class Plan(Wire):

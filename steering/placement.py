@@ -74,7 +74,7 @@ def peers(wanting: Wanting, members: Iterable[Member], atlas: Atlas) -> tuple[Pe
 
     others = [member for member in members if member.appliance_id != wanting.appliance_id]
     return tuple(
-        Peer(appliance_id=member.appliance_id, url=member.url)
+        Peer(appliance_id=member.appliance_id, url=member.url, site=member.site)
         for member in sorted(others, key=order)[:MAX_PEERS]
     )
 

@@ -382,3 +382,60 @@ async def test_no_two_keepers_name_a_landing_file_alike(cache: Cache, tmp_path: 
     second = await again.begin("b", 1)
     assert first.path != second.path
     again.abandon(second)
+
+
+async def test_the_home_is_asked_first_and_only_for_ourselves(cache: Cache) -> None:
+    home, store = Given("home", SMALL), Given("store", SMALL)
+    fills = fills_from(cache, Given("home", Missing()), store)
+    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    await fills.join(want_of(SMALL)).wait()
+    assert (home.asked, store.asked) == ([0], [])
+    await fills.join(want_of(SMALL, "2.m4s"), for_peer=True).wait()
+    assert (home.asked, store.asked) == ([0], [0])
+
+
+async def test_two_that_think_the_other_is_home_do_not_wait_for_each_other(cache: Cache) -> None:
+    hold = asyncio.Event()
+    fills = fills_from(cache, Given("store", SMALL), stall_s=5)
+    fills.home = lambda want: Given("home", hold, SMALL)  # type: ignore[assignment,return-value]
+    ours = fills.join(want_of(SMALL))
+    with pytest.raises(Problem) as refused:  # it would wait for whom it may be waiting for
+        await fills.join(want_of(SMALL), for_peer=True).wait()
+    assert refused.value.code == "not_held"
+    hold.set()
+    await ours.wait()
+    assert fills.join(want_of(SMALL), for_peer=True).held
+
+
+async def test_a_home_that_fails_is_one_source_of_several(cache: Cache) -> None:
+    home, store = Given("home", LARGE[:400_000], SourceFailed("reset")), Given("store", LARGE)
+    fills = fills_from(cache, store)
+    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    await fills.join(want_of(LARGE)).wait()
+    assert (home.asked, store.asked) == ([0], [400_000])
+
+
+async def test_workers_hear_what_is_news(cache: Cache) -> None:
+    pieces = [LARGE[at : at + 10_000] for at in range(0, len(LARGE), 10_000)]
+    fills = fills_from(cache, Given("store", *pieces))
+    fill = fills.join(want_of(LARGE))
+    heard: list[int] = []
+    fill.watchers.append(lambda told: heard.append(told.landed))
+    await fill.wait()
+    assert heard[0] == 10_000 and heard[-1] == len(LARGE)
+    assert len(heard) <= 12  # by amount, and a few by time on a slow machine
+
+
+async def test_of_a_slow_source_workers_hear_every_piece(cache: Cache) -> None:
+    gaps = [asyncio.Event() for _ in range(4)]
+    pieces = [LARGE[at : at + 1000] for at in range(0, 4000, 1000)]
+    script = [step for pair in zip(pieces, gaps, strict=True) for step in pair]
+    fills = fills_from(cache, Given("store", *script, LARGE[4000:]), stall_s=5)
+    fill = fills.join(want_of(LARGE))
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    fill.watchers.append(lambda told: heard.put_nowait(told.landed))
+    for at, gap in enumerate(gaps):
+        assert await heard.get() == (at + 1) * 1000
+        await asyncio.sleep(0.06)
+        gap.set()
+    await fill.wait()

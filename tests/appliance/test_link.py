@@ -39,7 +39,7 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
 
 def test_who_was_sent_away_hears_no_more(tmp_path: Path) -> None:
     """What one waiter does may end another's answer: it must not be called for it any more."""
-    arrival = Arrival(FileWant("t", "p", "", "a", "", 1, 1), OpenFile)
+    arrival = Arrival(FileWant("t", "p", "", "a", "", 1, 1), False, OpenFile)
     heard = []
 
     def first() -> None:
@@ -66,7 +66,7 @@ async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> Non
         assert link._writer is not None
         link._writer.transport.abort()
         link.touch(["pkg_x/v-avc-720/1.m4s"])
-        assert link.need(fill.want._replace(package_id="pkg_y")).failed == "unavailable"
+        assert link.need(fill.want._replace(package_id="pkg_y"), False).failed == "unavailable"
         house.let("1.m4s", 2_000_000)
         await fill.wait()
         assert fill.held
