@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 ARGS ?=
 
-.PHONY: demo test lint accept doctor clean help
+.PHONY: demo test lint accept soak doctor clean help
 
 help:
 	@echo "make demo     everything on this machine: a film, a CDN, a playing page"
 	@echo "make test     checks, unit tests, stories, browser (set-up included)"
 	@echo "make accept   the long tables and matrices; writes docs/acceptance.md"
+	@echo "make soak     half an hour of churn: nothing grows; writes docs/soak.md"
 	@echo "make clean    removes the virtual environment and fetched players"
 
 demo: $(VENV)/runtime web/vendor/stamp
@@ -27,6 +28,9 @@ lint: $(VENV)/test web/vendor/stamp
 
 accept: $(VENV)/test web/vendor/stamp
 	@$(BIN)/python -m tests.accept $(ARGS)
+
+soak: $(VENV)/test
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 doctor: $(VENV)/runtime
 	@$(BIN)/nearcast doctor

@@ -55,6 +55,16 @@ def main() -> int:
             "ending_up",
         ),
         _tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance"),
+        _tests(
+            "killed 200 times at random, under load: no wrong byte, the budget holds, back in 2 s",
+            "tests/appliance/test_kill.py",
+            NEARCAST_KILLS="200",
+        ),
+        _tests(
+            "the parser and the range code survive 500,000 inputs each",
+            "tests/appliance/test_fuzz.py",
+            NEARCAST_FUZZ="500000",
+        ),
         _tests("the whole suite passes", "tests"),
         *_bench("serve", "nginx"),
         *_bench("fill", "nginx"),
@@ -91,13 +101,14 @@ def _without_clip() -> Row:
     return Row("the same on a real clip", "the clip is not on this machine", None, "")
 
 
-def _tests(promise: str, *arguments: str) -> Row:
+def _tests(promise: str, *arguments: str, **environment: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         began = time.monotonic()
         subprocess.run(
             [sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}"],
             cwd=ROOT,
+            env=os.environ | environment,
             check=False,
             stdout=subprocess.DEVNULL,
         )
@@ -113,7 +124,8 @@ def _tests(promise: str, *arguments: str) -> Row:
     ]
     seen = ", ".join([f"{total - failed - skipped} of {total} passed in {took:.0f} s", *figures])
     kept = None if total == skipped else failed == 0 and total > 0
-    return Row(promise, seen, kept, f"pytest {' '.join(arguments)}")
+    given = "".join(f"{name}={value} " for name, value in environment.items())
+    return Row(promise, seen, kept, f"{given}pytest {' '.join(arguments)}")
 
 
 def _bench(name: str, against: str, *arguments: str) -> list[Row]:
