@@ -21,6 +21,7 @@ from runtime.log import logger
 READY_S = 60.0
 STOP_S = 12.0
 BACKOFF_S = (0.1, 5.0)
+_PATIENCE = 5
 _STEADY_S = 1.0  # a child that lived this long starts its back-off anew
 _MAX_READY_BYTES = 64 * 1024
 
@@ -138,17 +139,17 @@ class Daemon:
 
     async def _restart(self) -> None:
         loop = asyncio.get_running_loop()
-        pause = BACKOFF_S[0]
+        deaths = 0  # in a row
         while self._wanted:
             assert self.process is not None
             began = loop.time()
             code = await self.process.wait()
             logger().warning("ended", daemon=self.name, code=code)
-            pause = BACKOFF_S[0] if loop.time() - began > _STEADY_S else pause
+            deaths = 0 if loop.time() - began > _STEADY_S else deaths
             while True:
                 self.died()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, BACKOFF_S[1])
+                await asyncio.sleep(pause_s(deaths))
+                deaths += 1
                 try:
                     await self._spawn()
                     break
@@ -159,6 +160,12 @@ class Daemon:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+
+
+def pause_s(deaths: int) -> float:
+    """How long to wait before a child is started again that died so many times in a row before: at
+    first hardly at all, for who is killed is not at fault; then longer and longer."""
+    return min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(16, max(0, deaths - _PATIENCE)))
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Problem
-from runtime.supervise import Daemon
+from runtime.supervise import Daemon, pause_s
 
 SERVICE = """
 import asyncio, sys
@@ -133,7 +133,7 @@ async def test_the_child_goes_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "demo.py").write_text(SERVICE)
     parent = (
         "import asyncio, sys\n"
-        "from runtime.supervise import Daemon\n"
+        "from runtime.supervise import Daemon, pause_s\n"
         "async def main():\n"
         f"    d = Daemon('demo', [sys.executable, {str(tmp_path / 'demo.py')!r}])\n"
         "    await d.start(); print(d.pid, flush=True); await asyncio.sleep(60)\n"
@@ -153,3 +153,9 @@ async def test_the_child_goes_with_its_parent(tmp_path: Path) -> None:
         await ended.wait()
     asyncio.get_running_loop().remove_reader(descriptor)
     os.close(descriptor)
+
+
+def test_who_dies_at_once_waits_longer_and_longer_but_not_at_first() -> None:
+    pauses = [pause_s(deaths) for deaths in range(100)]
+    assert pauses[:6] == [0.1] * 6 and pauses[6:9] == [0.2, 0.4, 0.8]
+    assert pauses == sorted(pauses) and pauses[-1] == 5.0
