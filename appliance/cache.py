@@ -182,7 +182,7 @@ class Cache(Book):
         acked = self._board.acked()
         return stock.used_bytes(acked) + size > stock.budget_bytes or acked < epoch
 
-    def write(self, landing: Landing, data: bytes, offset: int) -> None:
+    def write(self, landing: Landing, data: bytes | bytearray | memoryview, offset: int) -> None:
         """The bytes are in the landing file. Raises Problem `disk_full`."""
         view = memoryview(data)
         while view:

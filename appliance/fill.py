@@ -8,8 +8,7 @@ reached. Bytes that turn out wrong are thrown away; when none of them can have l
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Sequence
 
 from appliance.cache import Cache, Landing
 from appliance.gate import releasable
@@ -20,8 +19,9 @@ from runtime.flow import Breaker
 from runtime.log import logger
 
 MAX_FLIGHTS = 4096
-_NEWS_BYTES = 256 * 1024
+_NEWS_BYTES = 1024 * 1024
 _NEWS_S = 0.05
+_PATIENCE_LEFT = 0.75  # of a source's time, when its bytes begin to prolong it
 _DISTRUST_S = 60.0
 _MAX_DISTRUSTED = 10_000
 
@@ -73,6 +73,59 @@ class Fill:
             self._ended.set()
         for watcher in tuple(self.watchers):
             watcher(self)
+
+
+class _Catch:
+    """Takes a flight's bytes as its sources give them: hashed, written, told. Of an inventory,
+    whose length is known at its end, they are `gathered` in memory."""
+
+    def __init__(self, fill: Fill, cache: Cache, bytes_by_kind: dict[str, int]) -> None:
+        self.givers: list[Source] = []  # of the bytes that have come, in this order
+        self.gathered = bytearray()
+        self._fill = fill
+        self._cache = cache
+        self._bytes_by_kind = bytes_by_kind
+        self._digest = hashlib.sha256()
+        self._loop = asyncio.get_running_loop()
+
+    async def pour(self, source: Source, stall_s: float) -> None:
+        """Everything from the byte reached has come from this source. Raises what it raises,
+        WrongLength, TimeoutError when nothing comes for a while, and the fill's Problem."""
+        fill = self._fill
+        self._source, self._stall_s = source, stall_s
+        self._until_s = self._loop.time() + stall_s
+        async with asyncio.timeout_at(self._until_s) as self._patience:
+            await source.pour(fill.want, fill.landed, self._take)
+        if fill.given_up is not None:
+            raise fill.given_up
+        if fill.size is not None and fill.landed < fill.size:
+            raise WrongLength("it sent less than the file has")
+
+    def is_right(self) -> bool:
+        """All that has come is the file."""
+        return self._digest.hexdigest() == self._fill.want.sha256
+
+    def _take(self, piece: memoryview) -> None:
+        fill = self._fill
+        landed = fill.landed + len(piece)
+        if landed > fill.want.max_bytes:
+            raise WrongLength("it sends more than the file has")
+        if fill.given_up is not None:
+            raise fill.given_up
+        if not self.givers or self.givers[-1] is not self._source:
+            self.givers.append(self._source)
+        self._digest.update(piece)
+        if fill.landing is None:
+            self.gathered += piece
+        else:
+            self._cache.write(fill.landing, piece, fill.landed)
+        fill.landed = landed
+        self._bytes_by_kind[self._source.kind] += len(piece)
+        now_s = self._loop.time()
+        if now_s > self._until_s - _PATIENCE_LEFT * self._stall_s:  # seldom: a timer is not cheap
+            self._until_s = now_s + self._stall_s
+            self._patience.reschedule(self._until_s)
+        fill.tell_progress(now_s)
 
 
 class Fills:
@@ -182,9 +235,7 @@ class Fills:
     async def _bring(self, fill: Fill) -> None:
         """Lands the file from the first sources that have it, and commits it."""
         self._cache.check_fits(fill.size or 0)
-        digest = hashlib.sha256()
-        buffered = bytearray()
-        givers: list[Source] = []  # of the bytes that stand there now
+        catch = _Catch(fill, self._cache, self.bytes_by_kind)
         store_away = False
         for source in self._in_order(fill):
             if self._distrusts(source, fill.want):
@@ -193,18 +244,14 @@ class Fills:
             if not breaker.allows(time.monotonic()):
                 store_away = source.kind == "store"
                 continue
+            if fill.landing is None and fill.size is not None:
+                fill.landing = await self._cache.begin(fill.want.key, fill.size)
             try:
-                async with aclosing(self._pieces(source, fill)) as pieces:
-                    async for piece in pieces:
-                        if source not in givers:
-                            givers.append(source)
-                        digest.update(piece)
-                        await self._land(fill, piece, buffered)
-                        self.bytes_by_kind[source.kind] += len(piece)
-                right = digest.hexdigest() == fill.want.sha256
+                await catch.pour(source, self._stall_s)
+                right = catch.is_right()
                 # Of several givers the last is spared: the next time it gives the whole file, or
                 # shows that the fault was its own.
-                liars = givers[:-1] or [source]
+                liars = catch.givers[:-1] or [source]
             except Missing:
                 breaker.record(True, time.monotonic())
                 continue
@@ -219,13 +266,13 @@ class Fills:
             breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
             if right:
                 self.files_by_kind[source.kind] += 1
-                await self._commit(fill, buffered)
+                await self._commit(fill, catch.gathered)
                 return
             self._distrust(fill.want, liars)
             if fill.size is not None and releasable(fill.size, fill.landed, False) > 0:
                 raise Problem("fill_failed", "A source sent wrong bytes.")
-            fill.landed, digest, givers = 0, hashlib.sha256(), []
-            buffered.clear()
+            fill.landed = 0
+            catch = _Catch(fill, self._cache, self.bytes_by_kind)
         if store_away:
             raise Problem("store_unavailable", retry_after_s=2)
         raise Problem("fill_failed")
@@ -236,41 +283,11 @@ class Fills:
             return tuple(self.sources)
         return (home, *(source for source in self.sources if source.name != home.name))
 
-    async def _pieces(self, source: Source, fill: Fill) -> AsyncGenerator[bytes, None]:
-        """What the source sends from the byte reached, never more than is wanted. Raises
-        TimeoutError when nothing comes for a while."""
-        got = fill.landed
-        async with aclosing(source.stream(fill.want, got)) as stream:
-            while True:
-                async with asyncio.timeout(self._stall_s):
-                    piece = await anext(stream, b"")
-                if not piece:
-                    break
-                got += len(piece)
-                if got > fill.want.max_bytes:
-                    raise WrongLength("it sends more than the file has")
-                yield piece
-        if fill.size is not None and got < fill.size:
-            raise WrongLength("it sent less than the file has")
-
-    async def _land(self, fill: Fill, piece: bytes, buffered: bytearray) -> None:
-        if fill.size is None:  # an inventory: small, and its length is known at its end
-            buffered += piece
-            fill.landed += len(piece)
-            return
-        if fill.given_up is not None:
-            raise fill.given_up
+    async def _commit(self, fill: Fill, gathered: bytearray) -> None:
         if fill.landing is None:
+            fill.size = len(gathered)
             fill.landing = await self._cache.begin(fill.want.key, fill.size)
-        self._cache.write(fill.landing, piece, fill.landed)
-        fill.landed += len(piece)
-        fill.tell_progress(time.monotonic())
-
-    async def _commit(self, fill: Fill, buffered: bytearray) -> None:
-        if fill.landing is None:
-            fill.size = len(buffered)
-            fill.landing = await self._cache.begin(fill.want.key, fill.size)
-            self._cache.write(fill.landing, bytes(buffered), 0)
+            self._cache.write(fill.landing, gathered, 0)
         await self._cache.commit(fill.landing, fill.want.sha256)
 
     def _distrusts(self, source: Source, want: FileWant) -> bool:

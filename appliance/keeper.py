@@ -33,6 +33,7 @@ from appliance.upkeep import Upkeep
 from appliance.want import FileWant
 from appliance.watch import Watch
 from media.fleet import Notices, Plan, Report, fitting
+from media.http_get import Getter
 from media.inventory import INVENTORY_NAME, Inventory
 from media.keys import Identity
 from media.objects import ObjectStore
@@ -80,7 +81,7 @@ class Keeper:
         self.fills.wanted = self.cache.wanted = self.plan.wants
         self.purger = Purger(self.cache, self.fills, self.board, home / "purged.json")
         self.cache.returned = self.purger.again
-        self._session: aiohttp.ClientSession | None = None
+        self._getters: dict[str, Getter] = {}  # by peer's address
         self.watch = Watch(
             self.board, self.cache, self.fills, settings, lambda: self.notices.draining
         )
@@ -93,7 +94,6 @@ class Keeper:
         self.obey_notices(self.notices)
         timeout = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=10.0)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
-            self._session = session
             self.fills.sources = [StoreSource(self._store)]
             desk = WorkerDesk(
                 self.fills,
@@ -120,6 +120,7 @@ class Keeper:
                 await runner.cleanup()
                 server.close()
                 await self.fills.close()
+                self._getters_for(set())
                 await self.upkeep.close()
                 await self._store.close()
 
@@ -178,15 +179,15 @@ class Keeper:
         logger().info("notices", version=notices.version, draining=notices.draining)
 
     def _obey_plan(self, plan: Plan) -> None:
-        assert self._session is not None
+        getters = self._getters_for({peer.url for peer in plan.peers})
         peers: list[Source] = [
-            PeerSource(peer, self._identity, self._session)
+            PeerSource(peer, self._identity, getters[peer.url])
             for peer in plan.peers[:_MAX_PEERS_ASKED]
             if peer.appliance_id != self.appliance_id
         ]
         self.fills.sources = [*peers, StoreSource(self._store)]
         homes: dict[str, Source | None] = {
-            peer.appliance_id: PeerSource(peer, self._identity, self._session, as_home=True)
+            peer.appliance_id: PeerSource(peer, self._identity, getters[peer.url], as_home=True)
             for peer in plan.peers
             if peer.site == self.settings.site
         }
@@ -194,6 +195,14 @@ class Keeper:
         self.fills.home = lambda want: homes[home_of(want.key, homes)]
         self.cache.pin_wanted()
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
+
+    def _getters_for(self, urls: set[str]) -> dict[str, Getter]:
+        """Connections to these peers, those that stand already among them; others are closed."""
+        before = self._getters
+        self._getters = {url: before.get(url) or Getter(url) for url in urls}
+        for url in before.keys() - urls:
+            before[url].close()
+        return self._getters
 
     def _follow_steering(self, service: Service, session: aiohttp.ClientSession) -> None:
         url, own = self.settings.steering_url.rstrip("/"), self.appliance_id

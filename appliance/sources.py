@@ -1,19 +1,17 @@
 """Where a fill's bytes come from: a peer's data port, or the object store."""
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from appliance.want import FileWant
 from media.fleet import Peer
+from media.http_get import GetFailed, Getter, Take
 from media.ids import new_id
 from media.keys import Identity
 from media.objects import ObjectStore, StoreUnavailable
 from media.token import PathClaims, sign_path_token
 
-CHUNK_BYTES = 256 * 1024
 FILL_TOKEN_S = 600
 _MAX_TOKENS = 1024
 
@@ -39,8 +37,9 @@ class Source(Protocol):
     def kind(self) -> Literal["peer", "store"]:
         """For the counters."""
 
-    def stream(self, want: FileWant, offset: int) -> AsyncGenerator[bytes, None]:
-        """The file's bytes from `offset`. Raises Missing or SourceFailed."""
+    async def pour(self, want: FileWant, offset: int, take: Take) -> None:
+        """`take` was given what the source has of the file from `offset`. Raises Missing,
+        SourceFailed, and what `take` raises."""
 
 
 class StoreSource:
@@ -52,10 +51,9 @@ class StoreSource:
         self.name = "store"
         self._store = store
 
-    async def stream(self, want: FileWant, offset: int) -> AsyncGenerator[bytes, None]:
+    async def pour(self, want: FileWant, offset: int, take: Take) -> None:
         try:
-            async for piece in self._store.stream(want.object_key, offset):
-                yield piece
+            await self._store.pour(want.object_key, take, offset)
         except FileNotFoundError:
             raise Missing from None
         except (StoreUnavailable, OSError) as error:
@@ -70,37 +68,32 @@ class PeerSource:
     kind: Literal["peer"] = "peer"
 
     def __init__(
-        self,
-        peer: Peer,
-        identity: Identity,
-        session: aiohttp.ClientSession,
-        *,
-        as_home: bool = False,
+        self, peer: Peer, identity: Identity, getter: Getter, *, as_home: bool = False
     ) -> None:
+        """`getter` leads to the peer's origin."""
         self.name = peer.appliance_id
         self._as_home = as_home
-        self._url = peer.url
+        self._path = urlsplit(peer.url).path.rstrip("/")
         self._identity = identity
-        self._session = session
+        self._getter = getter
         self._tokens: dict[str, tuple[str, float]] = {}
 
-    async def stream(self, want: FileWant, offset: int) -> AsyncGenerator[bytes, None]:
-        headers = {"CDN-Loop": f"nearcast; id={self._identity.name}"}
+    async def pour(self, want: FileWant, offset: int, take: Take) -> None:
+        fields = {"CDN-Loop": f"nearcast; id={self._identity.name}"}
         if not self._as_home:
-            headers["Cache-Control"] = "only-if-cached"
+            fields["Cache-Control"] = "only-if-cached"
         if offset:
-            headers["Range"] = f"bytes={offset}-"
-        address = f"{self._url}/{self._token(want)}/{want.object_key}"
+            fields["Range"] = f"bytes={offset}-"
+        wanted = 206 if offset else 200
+        target = f"{self._path}/{self._token(want)}/{want.object_key}"
         try:
-            async with self._session.get(address, headers=headers, allow_redirects=False) as answer:
-                if answer.status in (404, 410, 503, 504):
-                    raise Missing
-                if answer.status != (206 if offset else 200):
-                    raise SourceFailed(f"{self.name} answered {answer.status}")
-                async for piece in answer.content.iter_chunked(CHUNK_BYTES):
-                    yield piece
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            status, _ = await self._getter.get(target, fields, take, wanted=wanted)
+        except GetFailed as error:
             raise SourceFailed(f"{self.name}: {error}") from error
+        if status in (404, 410, 503, 504):
+            raise Missing
+        if status != wanted:
+            raise SourceFailed(f"{self.name} answered {status}")
 
     def _token(self, want: FileWant) -> str:
         """A fill token for the package, signed once and used for half its life."""

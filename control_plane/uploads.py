@@ -233,8 +233,7 @@ class Uploads:
 
     async def _sha256(self, key: str) -> str:
         digest = hashlib.sha256()
-        async for piece in self._store.stream(key):
-            digest.update(piece)
+        await self._store.pour(key, digest.update)
         return digest.hexdigest()
 
     async def _drop(self, row: UploadRow) -> None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import aiofiles
 
+from media.http_get import Take
 from media.objects import (
     CHUNK_BYTES,
     DonePart,
@@ -46,13 +47,8 @@ class FileStore:
         progress: ProgressFn | None = None,
     ) -> None:
         def copy(target: BinaryIO) -> None:
-            done = 0
             with path.open("rb") as source:
-                while piece := source.read(CHUNK_BYTES * 4):
-                    target.write(piece)
-                    done += len(piece)
-                    if progress:
-                        progress(done)
+                _copy(source, target, progress)
 
         await asyncio.to_thread(self._put, key, copy, create_only)
 
@@ -64,29 +60,21 @@ class FileStore:
             raise ValueError(f"{key} is larger than {max_bytes} bytes")
         return data
 
-    async def stream(
-        self, key: str, start: int = 0, length: int | None = None
-    ) -> AsyncIterator[bytes]:
-        left = length
+    async def pour(self, key: str, take: Take, start: int = 0) -> None:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
         with _store_errors():
             async with aiofiles.open(self._path(key), "rb") as file:
                 await file.seek(start)
-                while left is None or left > 0:
-                    piece = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
-                    if not piece:
-                        return
-                    if left is not None:
-                        left -= len(piece)
-                    yield piece
+                while count := await file.readinto(buffer):
+                    take(buffer[:count])
 
     async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
-        done = 0
-        async with aiofiles.open(path, "wb") as file:
-            async for piece in self.stream(key):
-                await file.write(piece)
-                done += len(piece)
-                if progress:
-                    progress(done)
+        def copy() -> None:
+            with self._path(key).open("rb") as source, path.open("wb") as target:
+                _copy(source, target, progress)
+
+        with _store_errors():
+            await asyncio.to_thread(copy)
 
     async def stat(self, key: str) -> ObjectInfo:
         path = self._path(key)
@@ -230,6 +218,15 @@ class FileStore:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _copy(source: BinaryIO, target: BinaryIO, progress: ProgressFn | None) -> None:
+    done = 0
+    while piece := source.read(CHUNK_BYTES * 4):
+        target.write(piece)
+        done += len(piece)
+        if progress:
+            progress(done)
 
 
 async def _receive(target: Path, pieces: AsyncIterable[bytes], size: int) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from media.http_get import Take
+
 CHUNK_BYTES = 256 * 1024
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3 takes no smaller part but the last
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._()+@=-]*(/[A-Za-z0-9_][A-Za-z0-9 ._()+@=-]*){0,9}")
@@ -66,8 +68,8 @@ class ObjectStore(Protocol):
     async def get_bytes(self, key: str, *, max_bytes: int) -> bytes:
         """The whole object. ValueError when it is larger than `max_bytes`."""
 
-    def stream(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Bytes from `start`, at most `length`, in pieces of at most CHUNK_BYTES."""
+    async def pour(self, key: str, take: Take, start: int = 0) -> None:
+        """`take` was given the object's bytes from `start`, piece by piece."""
 
     async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
         """The file at `path` holds the object."""

@@ -1,4 +1,4 @@
-"""Objects in an S3-compatible store, through boto3 in a bounded pool of threads; reading in pieces
+"""Objects in an S3-compatible store, through boto3 in a bounded pool of threads; what is poured
 goes its own way (`s3_read`).
 
 Conditional puts are create-only (`If-None-Match: *`), the one condition that every server
@@ -8,7 +8,6 @@ tried here knows. Addresses are path-style, as self-hosted servers want them.
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from media.http_get import Take
 from media.objects import (
     DonePart,
     ObjectInfo,
@@ -115,14 +115,8 @@ class S3Store:
             raise ValueError(f"{key} is larger than {max_bytes} bytes")
         return data
 
-    async def stream(
-        self, key: str, start: int = 0, length: int | None = None
-    ) -> AsyncIterator[bytes]:
-        if length == 0:
-            return
-        async with aclosing(self._reader.stream(self._key(key), start, length)) as pieces:
-            async for piece in pieces:
-                yield piece
+    async def pour(self, key: str, take: Take, start: int = 0) -> None:
+        await self._reader.pour(self._key(key), take, start)
 
     async def get_file(self, key: str, path: Path, *, progress: ProgressFn | None = None) -> None:
         counted = _counter(progress)
@@ -219,7 +213,7 @@ class S3Store:
             pass
 
     async def close(self) -> None:
-        await self._reader.close()
+        self._reader.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
