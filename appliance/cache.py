@@ -137,7 +137,7 @@ class Cache(Book):
         name = f"{self._boot}-{self._number}"
         try:
             await self._make_room(stock, size)
-            path, descriptor = stock.shelf.land(name)
+            path, descriptor = stock.shelf.land(name, key)
         except BaseException as error:
             stock.landing_bytes -= size
             if isinstance(error, OSError):
@@ -203,6 +203,8 @@ class Cache(Book):
             self.remove([landing.key])
         try:
             stock.shelf.place(landing.path, landing.descriptor, landing.key, bytes.fromhex(sha256))
+        except FileNotFoundError:  # with its package, which is being removed
+            raise Problem("unavailable", "It was removed while it came.", retry_after_s=1) from None
         except OSError as error:
             raise self.failed(stock, error) from error
         stock.wrote()

@@ -115,17 +115,18 @@ class _Catch:
         if not self.givers or self.givers[-1] is not self._source:
             self.givers.append(self._source)
         self._digest.update(piece)
-        if fill.landing is None:
-            self.gathered += piece
-        else:
-            self._cache.write(fill.landing, piece, fill.landed)
-        fill.landed = landed
         self._bytes_by_kind[self._source.kind] += len(piece)
         now_s = self._loop.time()
         if now_s > self._until_s - _PATIENCE_LEFT * self._stall_s:  # seldom: a timer is not cheap
             self._until_s = now_s + self._stall_s
             self._patience.reschedule(self._until_s)
-        fill.tell_progress(now_s)
+        if fill.landing is None:
+            self.gathered += piece
+            fill.landed = landed
+        else:
+            self._cache.write(fill.landing, piece, fill.landed)
+            fill.landed = landed
+            fill.tell_progress(now_s)
 
 
 class Fills:

@@ -2,7 +2,8 @@
 
     {folder}/{package_id}/{path}          a file that is whole, and on the disk
     {folder}/.new/{boot_id}/{package_id}/{path}   one that is whole, perhaps only in the page cache
-    {folder}/.fill/{name}                 one on its way in
+    {folder}/.new/{boot_id}/{package_id}/{path's folder}/.{name}   one on its way in
+    {folder}/.gone/{name}                 a package on its way out
     {folder}/.held                        a bound on the bytes held: see `Promise`
 
 Why a power cut leaves no wrong file to be served, although no file is synced by itself: a file that
@@ -14,6 +15,10 @@ is another, so workers do not even look at what was new then; it is verified, re
 against the SHA-256 that it carries (an extended attribute), and then renamed, or deleted. It is
 never searched for: it stands in a folder of its own. A keeper that is killed leaves all this as it
 is, because the page cache outlives it.
+
+A file lands beside its later neighbours, because a file system such as ext4 puts a new file's inode
+and bytes near its folder, and looks through the inodes that were given back there a minute ago: one
+folder in which all files began would make each fill pay for hundreds of evictions.
 """
 
 import asyncio
@@ -34,7 +39,7 @@ from appliance.folders import NEW, Folders
 from runtime.durable import write_durably
 
 DIGEST_ATTRIBUTE = "user.nearcast.sha256"
-_FILL = ".fill"
+_GONE = ".gone"
 _HELD = ".held"
 _PROBE = ".probe"
 _PROBE_BYTES = 64 * 1024
@@ -76,7 +81,7 @@ class Shelf:
         self.number = number
         self.folder = folders.shares[number].path
         self._folders = folders
-        self._fill = self.folder / _FILL
+        self._gone = self.folder / _GONE
         self._new = self.folder / NEW / folders.boot_id
         # Of its own: a disk that hangs must not take the threads that others need.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"shelf-{number}")
@@ -87,9 +92,13 @@ class Shelf:
         return await loop.run_in_executor(self._threads, work, *arguments)
 
     def open(self) -> int:
-        """Folders are there, half files are not. Returns a bound on the bytes held."""
-        shutil.rmtree(self._fill, ignore_errors=True)
-        self._fill.mkdir(parents=True, exist_ok=True)
+        """The folder is there, half files are not. Returns a bound on the bytes held."""
+        shutil.rmtree(self._gone, ignore_errors=True)
+        self._gone.mkdir(parents=True, exist_ok=True)
+        for package in self._packages(self._new):
+            for key, entry in _files(self._new, package):
+                if entry.name.startswith("."):
+                    Path(self._new, key).unlink(missing_ok=True)
         promise = self._promised()
         if promise is not None and promise.stopped:
             promise = Promise(self._folders.boot_id, promise.bytes, False)
@@ -142,11 +151,16 @@ class Shelf:
         place = self._folders.new if fresh else self._folders.final
         return Path(place(self.number, key))
 
-    def land(self, name: str) -> tuple[Path, int]:
-        """A new file with a descriptor open for writing and reading."""
-        path = self._fill / name
+    def land(self, name: str, key: str) -> tuple[Path, int]:
+        """A new file for what becomes `key`, with a descriptor open for writing and reading."""
+        path = self.path(key, fresh=True).with_name(f".{name}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return path, os.open(path, flags, 0o644)
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                return path, os.open(path, flags, 0o644)
+            with suppress(FileNotFoundError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        raise OSError(f"the folder of {key} does not stay")
 
     def place(self, landed: Path, descriptor: int, key: str, digest: bytes) -> None:
         """The file is found below `.new`, with its SHA-256."""
@@ -191,6 +205,8 @@ class Shelf:
         for top, fresh in ((self._new, True), (self.folder, False)):
             for package in self._packages(top):
                 for key, entry in _files(top, package):
+                    if entry.name.startswith("."):
+                        continue  # it is landing
                     with suppress(FileNotFoundError):  # evicted meanwhile
                         size = entry.stat(follow_symlinks=False).st_size
                         batch.append(Found(key, size, fresh))
@@ -246,7 +262,7 @@ class Shelf:
         inodes, hidden = [], []
         for top in (self.folder, self._new, *self.suspects()):
             inodes += [entry.inode() for _, entry in _files(top, package_id)]
-            target = self._fill / f"gone-{secrets.token_hex(8)}"
+            target = self._gone / secrets.token_hex(8)
             with suppress(FileNotFoundError):
                 (top / package_id).rename(target)
                 hidden.append(target)

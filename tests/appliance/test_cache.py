@@ -59,7 +59,7 @@ def files_below(folder: Path) -> set[str]:
     """The keys that stand there, wherever they stand."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return {
-        path.removeprefix(".new/boot/") for path in found if not path.startswith((".held", ".fill"))
+        path.removeprefix(".new/boot/") for path in found if not path.startswith((".held", ".gone"))
     }
 
 
@@ -98,7 +98,7 @@ async def test_workers_hear_which_inodes_are_gone(tmp_path: Path) -> None:
     assert worker.since(cursor + 2) == [inodes[1]]
     assert len(cache) == 0 and not (tmp_path / "disk0" / "pkg_x").exists()
     await cache.close()
-    assert cache.used_bytes == 0 and list((tmp_path / "disk0" / ".fill").iterdir()) == []
+    assert cache.used_bytes == 0 and list((tmp_path / "disk0" / ".gone").iterdir()) == []
 
 
 async def test_each_file_comes_and_goes_once(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def make_cache(tmp_path: Path, budget_bytes: int = 2_000_000) -> Cache:
 
 
 def landing_files(cache: Cache) -> list[Path]:
-    return list((cache.stocks[0].shelf.folder / ".fill").iterdir())
+    return list((cache.stocks[0].shelf.folder / ".new").rglob(".*"))
 
 
 def fills_from(cache: Cache, *sources: Given, stall_s: float = 0.2) -> Fills:
@@ -226,7 +226,9 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
 
 async def test_a_restart_finds_everything_again(cache: Cache, tmp_path: Path) -> None:
     await fills_from(cache, Given("store", SMALL)).join(want_of(SMALL)).wait()
-    (tmp_path / "cache" / ".fill" / "9").write_bytes(b"half a file")
+    half = tmp_path / "cache" / ".new" / "boot" / "pkg_x" / "v" / ".9"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"half a file")
     again = make_cache(tmp_path)
     again.open()
     await Upkeep(again, Scrubber(again, 0)).find_all()
