@@ -39,7 +39,7 @@ class Landing:
 
     key: str
     size: int
-    path: Path
+    path: str
     descriptor: int
     stock: Stock
     opening: int  # of the stock, when it began
@@ -167,6 +167,9 @@ class Cache(Book):
     async def _let_go(self, stock: Stock, size: int, epoch: int) -> None:
         """What left has gone, so that the file may land, and all that was unlinked by the epoch."""
         stock.waiting_bytes += size
+        if not self._must_wait(stock, size, epoch):
+            stock.waiting_bytes -= size
+            return
         try:
             async with asyncio.timeout(_LETTING_GO_S):
                 # Words in memory ring no bell.
@@ -227,7 +230,7 @@ class Cache(Book):
         os.close(landing.descriptor)
         landing.descriptor = -1
         with suppress(OSError):  # gone with its folder, or when that is opened again
-            landing.path.unlink()
+            Path(landing.path).unlink()
         landing.stock.landing_bytes -= landing.size
 
     # What leaves.

@@ -72,4 +72,4 @@ class WorkerDesk:
         if fill.problem is not None:
             return {"failed": fill.problem.code, "retry_s": fill.problem.retry_after_s}
         assert fill.landing is not None
-        return {"path": str(fill.landing.path), "size": fill.size, "landed": fill.landed}
+        return {"path": fill.landing.path, "size": fill.size, "landed": fill.landed}

@@ -151,22 +151,27 @@ class Shelf:
         place = self._folders.new if fresh else self._folders.final
         return Path(place(self.number, key))
 
-    def land(self, name: str, key: str) -> tuple[Path, int]:
+    def land(self, name: str, key: str) -> tuple[str, int]:
         """A new file for what becomes `key`, with a descriptor open for writing and reading."""
-        path = self.path(key, fresh=True).with_name(f".{name}")
+        folder = self._folders.new(self.number, key).rpartition("/")[0]
+        path = f"{folder}/.{name}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         for _ in range(_TRIES):
-            with suppress(FileNotFoundError):
+            try:
                 return path, os.open(path, flags, 0o644)
-            with suppress(FileNotFoundError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    Path(folder).mkdir(parents=True, exist_ok=True)
         raise OSError(f"the folder of {key} does not stay")
 
-    def place(self, landed: Path, descriptor: int, key: str, digest: bytes) -> None:
+    def place(self, landed: str, descriptor: int, key: str, digest: bytes) -> None:
         """The file is found below `.new`, with its SHA-256."""
-        with suppress(OSError):  # a file system without them: after a crash the file goes
+        try:
             os.setxattr(descriptor, DIGEST_ATTRIBUTE, digest)
-        _move(landed, self.path(key, fresh=True))
+        except OSError:  # a file system without them: after a crash the file goes
+            pass
+        # In the folder that it landed in. Without a Path: this is once a fill.
+        os.rename(landed, self._folders.new(self.number, key))  # noqa: PTH104
 
     def sync(self) -> None:
         """All that was written to this file system before is on the disk. Blocks as long as that

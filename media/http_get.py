@@ -18,7 +18,7 @@ import httptools
 Take = Callable[[memoryview], object]
 """Takes the next bytes, which it must not keep: the view is of a buffer that is used again."""
 
-_BUFFER_BYTES = 256 * 1024  # stays in a core's cache between receiving, hashing and writing
+_BUFFER_BYTES = 512 * 1024  # stays in a core's cache between receiving, hashing and writing
 _CONNECT_S = 3.0
 _KEPT_S = 30.0  # servers and the boxes between forget silent connections, some without a word
 _MAX_HEAD_BYTES = 32 * 1024

@@ -158,7 +158,7 @@ async def test_watchers_see_bytes_land(cache: Cache) -> None:
         seen.append(fill.landed)
         if fill.landed == 400_000:
             assert fill.landing is not None
-            assert fill.landing.path.read_bytes()[:400_000] == LARGE[:400_000]
+            assert Path(fill.landing.path).read_bytes()[:400_000] == LARGE[:400_000]
             hold.set()
 
     fill.watchers.append(watch)
