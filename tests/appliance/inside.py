@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from appliance.want import FileWant
 from appliance.wire import Plain
 from appliance.worker import Worker
 from media.fleet import Notices
+from media.http_get import Take
 from tests.packages import MadePackage, make_keys, make_package
 
 PIECE = 64 * 1024
@@ -41,7 +42,7 @@ class Valve:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
-    async def stream(self, want: FileWant, offset: int) -> AsyncGenerator[bytes, None]:
+    async def pour(self, want: FileWant, offset: int, take: Take) -> None:
         data = self._package.files[want.path]
         while offset < len(data):
             moved, limit = self._moved, self._limits.get(want.path, len(data))
@@ -50,7 +51,8 @@ class Valve:
                 continue
             piece = data[offset : min(limit, offset + PIECE)]
             offset += len(piece)
-            yield piece
+            take(memoryview(piece))
+            await asyncio.sleep(0)
 
 
 class Inside:
