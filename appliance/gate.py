@@ -21,6 +21,7 @@ from appliance.access_log import session_part
 from appliance.answers import Listed
 from appliance.doubts import Doubts
 from appliance.want import FileWant, inventory_want, listed_want
+from media import cmsd
 from media.fleet import Notices
 from media.ids import made_ms
 from media.inventory import FILE_LIST_NAME, INVENTORY_NAME, FileEntry, Package, rendition_of
@@ -265,7 +266,8 @@ class Gate:
                 each.listed.clear()
             self._prepared = 0
         want = listed_want(claims, entry.path, entry.sha256, entry.bytes)
-        listed = known.listed[on_the_wire] = Listed(want, rendition_of(entry.path))
+        told = cmsd.static(cmsd.spoken(entry.path, known.package.inventory))
+        listed = known.listed[on_the_wire] = Listed(want, rendition_of(entry.path), told)
         self._prepared += 1
         return listed
 

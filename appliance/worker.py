@@ -32,6 +32,7 @@ from appliance.settings import ApplianceSettings
 from appliance.tally import Tally
 from appliance.want import FileWant
 from appliance.wire import Wire
+from media import cmsd
 from media.fleet import Notices
 from media.keys import Keyring
 from runtime.log import logger
@@ -64,6 +65,9 @@ class Worker:
         self.poller = Poller(self.loop)
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
+        self.quoted_name = cmsd.quoted(appliance_id)
+        self._under_duress = b"CMSD-Dynamic: %b\r\n" % cmsd.dynamic(self.quoted_name, duress=True)
+        self.duress_line = b""  # that, while there is too much to do
         self._certificates = certificates
         self._doors = Doors(
             doors,
@@ -248,6 +252,7 @@ class Worker:
             self.link.touch(list(self._touched))
             self._touched.clear()
         self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
+        self.duress_line = b"" if self.load.calm else self._under_duress
         self.link.players(self.notes.take())
         if self.notes.lost:
             self.tally[Tally.NOTES_LOST] += self.notes.lost
