@@ -21,7 +21,6 @@ import ctypes
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -239,23 +238,6 @@ class Shelf:
                         right += 1
             shutil.rmtree(top, ignore_errors=True)
         return right, wrong
-
-    def hide_package(self, package_id: str) -> tuple[list[int], list[Path]]:
-        """No file of the package is found any more, known or not. Returns the inodes that workers
-        may have open, and the folders to `delete`: that takes longer."""
-        inodes, hidden = [], []
-        for top in (self.folder, self._new, *self.suspects()):
-            inodes += [entry.inode() for _, entry in _files(top, package_id)]
-            target = self._fill / f"gone-{secrets.token_hex(8)}"
-            with suppress(FileNotFoundError):
-                (top / package_id).rename(target)
-                hidden.append(target)
-        return inodes, hidden
-
-    def delete(self, folders: list[Path]) -> None:
-        """They are gone."""
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _to_json(promise: Promise) -> bytes:
