@@ -124,7 +124,7 @@ class Exchange:
         if b"CMCD" in query or not _CMCD.isdisjoint(request.headers):
             assert self.grant is not None
             self._said = said = cmcd.raw(query, request.headers)
-            self._worker.notes.add(self.grant.claims.session_id, listed, said)
+            self._worker.notes.add(self.grant, listed, said)
 
     def _meets_conditions(self, listed: Listed, request: Request) -> bool:
         """What is to be sent is known. False: the request has been answered without it."""
@@ -220,7 +220,8 @@ class Exchange:
             self.refuse("not_held")
             return
         worker = self._worker
-        if not worker.link.brings(want, for_peer) and not worker.load.may_begin(self._priority()):
+        begins = not worker.link.brings(want, for_peer)
+        if begins and not worker.load.may_begin(self._priority()):
             self._shed()
             return
         self._worker.row[Word.MISSES] += 1
@@ -229,6 +230,9 @@ class Exchange:
         self._arrival = arrival
         self._watcher = lambda: on_change(arrival, request)
         arrival.watchers[self._watcher] = None
+        if begins and self._listed is not None:
+            worker.ahead.missed(self.grant, want, self._said)
+            worker.look_ahead()
         self._wait_for_keeper()
         self._watcher()
 

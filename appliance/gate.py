@@ -151,6 +151,21 @@ class Gate:
             return "draining"  # a session from before goes on, though we may not have seen it yet
         return None
 
+    def find(self, grant: Grant, path: str, now_s: float) -> FileWant | None:
+        """The file at this path of the package, if the session may have it at Unix time `now_s`;
+        None also when the list that would name it has not been read."""
+        claims = grant.claims
+        known = self._packages.get((claims.package_id, claims.inventory_sha256))
+        entry = known.package.lookup(path) if known is not None else None
+        if (
+            entry is None
+            or now_s > grant.expires_s
+            or not _allowed(grant, rendition_of(path))
+            or self.withdrawn(claims) is not None
+        ):
+            return None
+        return listed_want(claims, path, entry.sha256, entry.bytes)
+
     def trust(self, ring: Keyring) -> None:
         """From now on this ring holds; tokens are verified anew."""
         self._ring = ring
