@@ -161,7 +161,9 @@ class _Admin:
         except TimeoutError:
             raise Problem("unavailable", "A worker has not let go of the files yet.") from None
         except OSError as error:
-            raise Problem("disk_full", f"The disk takes no changes: {error.strerror}.") from None
+            raise Problem(
+                "disk_full", f"The disk takes no changes: {error.strerror or error}."
+            ) from None
         return Unlinked(files=files)
 
 

@@ -27,18 +27,17 @@ class Listed:
 
     __slots__ = ("etag", "fields", "key", "quoted", "rendition_id", "size", "want", "whole")
 
-    def __init__(self, want: FileWant, rendition_id: str | None) -> None:
+    def __init__(self, want: FileWant, rendition_id: str | None, cmsd_static: bytes) -> None:
+        """`cmsd_static` is the value of CMSD-Static."""
         self.want = want
         self.key = want.key
         self.quoted = json.dumps("/" + want.object_key)  # as the access log writes it
         self.size = want.max_bytes if want.size is None else want.size
         self.rendition_id = rendition_id
         self.etag = b'"%b"' % want.sha256.encode()
-        self.fields = b"Content-Type: %b\r\nETag: %b\r\nAccept-Ranges: bytes\r\n%b" % (
-            content_type(want.path).encode(),
-            self.etag,
-            CORS,
-        )
+        self.fields = (
+            b"Content-Type: %b\r\nETag: %b\r\nAccept-Ranges: bytes\r\nCMSD-Static: %b\r\n%b"
+        ) % (content_type(want.path).encode(), self.etag, cmsd_static, CORS)
         self.whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (self.size, self.fields)
 
 

@@ -60,6 +60,11 @@ class Book:
         return f"{said[: _TROUBLE_CHARS - len(more)]}{more}"
 
     @property
+    def openings(self) -> tuple[int, ...]:
+        """Others whenever a folder has come back into service."""
+        return tuple(stock.openings for stock in self.stocks)
+
+    @property
     def finding(self) -> bool:
         """Some of what an earlier run held may not be known yet."""
         return any(stock.scanning and stock.in_service for stock in self.stocks)

@@ -13,7 +13,6 @@ let go. (An answer that is being sent keeps its file to its end, unlinked and un
 import asyncio
 import os
 import secrets
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -236,49 +235,12 @@ class Cache(Book):
     # What leaves.
 
     def remove(self, keys: Iterable[str]) -> int:
-        """The files are unlinked. Returns the epoch after which no worker serves them."""
+        """The files are unlinked. Returns the epoch after which no worker serves them. One that
+        cannot be unlinked is still held, if its folder is still in service."""
         slots = [slot for slot in dict.fromkeys(map(self.find, keys)) if slot != NIL]
         for slot in slots:
             self.stock_of(slot).ration.remove(slot)
         return self._unlink(slots)
-
-    def remove_packages(self, packages: Iterable[str]) -> int:
-        """No file of the packages is found any more, known or not. Returns the epoch, a new one,
-        after which no worker serves them. Their bytes count until they are deleted, too."""
-        inodes: list[int] = []
-        hidden: dict[int, list[Path]] = {}
-        freed: Counter[int] = Counter()
-        for package_id in packages:
-            for stock in self.stocks:
-                if stock.in_service:
-                    inodes += self._hide(stock, package_id, hidden)
-            for slot in self.index.of_package(package_id):
-                stock, size = self.stock_of(slot), self.index.sizes[slot]
-                if stock.in_service:
-                    stock.ration.remove(slot)
-                    self.give_up(stock, slot)
-                    freed[stock.shelf.number] += size
-        epoch = self._board.announce(inodes)
-        for number in freed.keys() | hidden.keys():  # hidden alone: files that were not found yet
-            stock, folders = self.stocks[number], hidden.get(number, [])
-            self._background(f"delete {number}", self._delete(stock, folders, epoch, freed[number]))
-        return epoch
-
-    def _hide(self, stock: Stock, package_id: str, hidden: dict[int, list[Path]]) -> list[int]:
-        if stock.scanning:
-            stock.missed.add(package_id)
-        try:
-            inodes, folders = stock.shelf.hide_package(package_id)
-        except OSError as error:
-            self.failed(stock, error)
-            return []
-        if folders:
-            hidden.setdefault(stock.shelf.number, []).extend(folders)
-        return inodes
-
-    async def _delete(self, stock: Stock, folders: list[Path], epoch: int, size: int) -> None:
-        await stock.shelf.off_loop(stock.shelf.delete, folders)
-        stock.unlinked(epoch, size)
 
     def evict(self, stock: Stock, bytes_to_free: int) -> None:
         """So many bytes of the folder's files are unlinked, or all that may leave."""
@@ -292,18 +254,31 @@ class Cache(Book):
         freed = []
         for slot in slots:
             stock, size = self.stock_of(slot), self.index.sizes[slot]
-            gone, error = _unlink_all(stock.shelf, [self.give_up(stock, slot)])
+            gone, stuck, error = _unlink_all(stock.shelf, [self._give_up(stock, slot)])
             inodes += gone
-            freed.append((stock, size))
-            if error is not None:
-                self.failed(stock, error)
-        return self._announce(inodes, freed)
-
-    def _announce(self, inodes: list[int], freed: list[tuple[Stock, int]]) -> int:
+            freed.append((stock, size - self._keep(stock, stuck, error)))
         epoch = self._board.announce(inodes)
         for stock, size in freed:
             stock.unlinked(epoch, size)
         return epoch
+
+    def _give_up(self, stock: Stock, slot: int) -> Found:
+        size = self.index.sizes[slot]
+        key, fresh = self.give_up(stock, slot)
+        return Found(key, size, fresh)
+
+    def _keep(self, stock: Stock, stuck: list[Found], error: OSError | None) -> int:
+        """Files that could not be unlinked for this reason are held again, or the folder is out of
+        service. Returns the bytes that are held."""
+        if error is not None:
+            self.failed(stock, error)
+        if not stock.in_service:
+            return 0
+        stays = [file for file in stuck if self.index.find(file.key) == NIL]
+        for file in stays:
+            stock.leave(-file.size)
+            self._know(stock, file)
+        return sum(file.size for file in stays)
 
     def _sweep_soon(self, stock: Stock) -> None:
         number = stock.shelf.number
@@ -326,19 +301,18 @@ class Cache(Book):
     async def _unlink_off_loop(self, stock: Stock, slots: list[int]) -> int:
         """Returns the bytes that are gone. A key that is leaving cannot come meanwhile."""
         size = sum(self.index.sizes[slot] for slot in slots)
-        files = [self.give_up(stock, slot) for slot in slots]
+        files = [self._give_up(stock, slot) for slot in slots]
         self.evictions += len(files)
         gone = asyncio.Event()
-        self._leaving |= dict.fromkeys((key for key, _ in files), gone)
+        self._leaving |= dict.fromkeys((file.key for file in files), gone)
         try:
-            inodes, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
+            inodes, stuck, error = await stock.shelf.off_loop(_unlink_all, stock.shelf, files)
         finally:
-            for key, _ in files:
-                self._leaving.pop(key, None)
+            for file in files:
+                self._leaving.pop(file.key, None)
             gone.set()
-        stock.unlinked(self._board.announce(inodes), size)
-        if error is not None:
-            self.failed(stock, error)
+        kept = self._keep(stock, stuck, error)
+        stock.unlinked(self._board.announce(inodes), size - kept)
         return size
 
     def _background(self, name: str, work: Coroutine[None, None, None]) -> None:
@@ -363,13 +337,8 @@ class Cache(Book):
             slot = self.find(file.key)
             if slot == NIL:
                 self.forget_copy(file.key)
-                slot = self.index.add(file.key, file.size, stock.shelf.number)
-                if file.fresh:
-                    self.index.flags[slot] |= FRESH
-                    stock.fresh.add(slot)
                 stock.found(file.size)
-                self.insert(stock, slot, file.key, found=True)
-                self.changed(file.key, True)
+                self._know(stock, file)
             elif not (
                 self.index.shelf[slot] == stock.shelf.number
                 and bool(self.index.flags[slot] & FRESH) == file.fresh
@@ -377,15 +346,24 @@ class Cache(Book):
                 self._unlink_copy(stock, file)
                 stock.found(file.size)
 
+    def _know(self, stock: Stock, file: Found) -> None:
+        """The file, which stands in the folder, is held."""
+        slot = self.index.add(file.key, file.size, stock.shelf.number)
+        if file.fresh:
+            self.index.flags[slot] |= FRESH
+            stock.fresh.add(slot)
+        self.insert(stock, slot, file.key, found=True)
+        self.changed(file.key, True)
+
     def _unlink_copy(self, stock: Stock, file: Found) -> None:
         inode = stock.shelf.unlink(file.key, fresh=file.fresh)
         self._board.announce([] if inode is None else [inode])
 
     def _has_left(self, stock: Stock, file: Found) -> bool:
         """The scan saw the file, and it was removed before we heard of it."""
-        if file.key not in stock.missed and file.key.partition("/")[0] not in stock.missed:
-            return False
-        return not stock.shelf.path(file.key, fresh=file.fresh).exists()
+        return (
+            file.key in stock.missed and not stock.shelf.path(file.key, fresh=file.fresh).exists()
+        )
 
     def found_all(self, stock: Stock) -> None:
         """Nothing of an earlier run is left to be found in the folder. Raises OSError."""
@@ -449,15 +427,16 @@ class Cache(Book):
             self._board.advance()
 
 
-def _unlink_all(shelf: Shelf, files: list[tuple[str, bool]]) -> tuple[list[int], OSError | None]:
-    """The inodes of those that are gone, and what hindered the others."""
-    inodes, hindrance = [], None
-    for key, fresh in files:
+def _unlink_all(shelf: Shelf, files: list[Found]) -> tuple[list[int], list[Found], OSError | None]:
+    """The inodes of those that are gone, the others, and what hindered the last of them."""
+    inodes, stuck, hindrance = [], [], None
+    for file in files:
         try:
-            inode = shelf.unlink(key, fresh=fresh)
+            inode = shelf.unlink(file.key, fresh=file.fresh)
         except OSError as error:
+            stuck.append(file)
             hindrance = error
         else:
             if inode is not None:
                 inodes.append(inode)
-    return inodes, hindrance
+    return inodes, stuck, hindrance

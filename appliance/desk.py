@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from appliance.early_fills import EarlyFills
 from appliance.fill import Fill, Fills
 from appliance.link import is_behind, say
 from appliance.want import FileWant
@@ -19,9 +20,11 @@ class WorkerDesk:
         fills: Fills,
         place: Callable[[str], Path],
         touch: Callable[[str], None],
+        early: EarlyFills,
         hear: Callable[[list[list[str]]], object] = lambda notes: None,
     ) -> None:
         self._hear = hear
+        self._early = early
         self._fills = fills
         self._place = place
         self._touch = touch
@@ -34,8 +37,11 @@ class WorkerDesk:
                 message = json.loads(line)
                 for key in message.get("touch", ()):
                     self._touch(key)
+                    self._early.used(key)
                 if "players" in message:
                     self._hear(message["players"])
+                if "early" in message:
+                    self._early.hear(message["early"])
                 if "need" in message:
                     watched = [pair for pair in watched if not pair[0].ended]
                     want, for_peer = FileWant(*message["want"]), bool(message["for_peer"])
@@ -53,6 +59,7 @@ class WorkerDesk:
         self, number: int, want: FileWant, for_peer: bool, writer: asyncio.StreamWriter
     ) -> list[tuple[Fill, Callable[[Fill], None]]]:
         fill = self._fills.join(want, for_peer=for_peer)
+        self._early.used(want.key)
 
         def tell(fill: Fill) -> None:
             if not fill.ended and is_behind(writer):

@@ -151,6 +151,15 @@ class Fills:
     def __len__(self) -> int:
         return len(self._flights)
 
+    def brings(self, key: str) -> bool:
+        """The file is on its way."""
+        return key in self._flights
+
+    @property
+    def brought_bytes(self) -> int:
+        """From all sources."""
+        return sum(self.bytes_by_kind.values())
+
     def join(self, want: FileWant, *, for_peer: bool = False) -> Fill:
         """The file's flight, started if there is none. One that is held is ended already. For a
         peer no other appliance is waited for: a flight that may wait for one is refused."""

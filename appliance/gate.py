@@ -21,6 +21,7 @@ from appliance.access_log import session_part
 from appliance.answers import Listed
 from appliance.doubts import Doubts
 from appliance.want import FileWant, inventory_want, listed_want
+from media import cmsd
 from media.fleet import Notices
 from media.ids import made_ms
 from media.inventory import FILE_LIST_NAME, INVENTORY_NAME, FileEntry, Package, rendition_of
@@ -150,6 +151,21 @@ class Gate:
             return "draining"  # a session from before goes on, though we may not have seen it yet
         return None
 
+    def find(self, grant: Grant, path: str, now_s: float) -> FileWant | None:
+        """The file at this path of the package, if the session may have it at Unix time `now_s`;
+        None also when the list that would name it has not been read."""
+        claims = grant.claims
+        known = self._packages.get((claims.package_id, claims.inventory_sha256))
+        entry = known.package.lookup(path) if known is not None else None
+        if (
+            entry is None
+            or now_s > grant.expires_s
+            or not _allowed(grant, rendition_of(path))
+            or self.withdrawn(claims) is not None
+        ):
+            return None
+        return listed_want(claims, path, entry.sha256, entry.bytes)
+
     def trust(self, ring: Keyring) -> None:
         """From now on this ring holds; tokens are verified anew."""
         self._ring = ring
@@ -265,7 +281,8 @@ class Gate:
                 each.listed.clear()
             self._prepared = 0
         want = listed_want(claims, entry.path, entry.sha256, entry.bytes)
-        listed = known.listed[on_the_wire] = Listed(want, rendition_of(entry.path))
+        told = cmsd.static(cmsd.spoken(entry.path, known.package.inventory))
+        listed = known.listed[on_the_wire] = Listed(want, rendition_of(entry.path), told)
         self._prepared += 1
         return listed
 

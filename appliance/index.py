@@ -45,7 +45,6 @@ class Index:
         self._directories: dict[str, Directory] = {}
         self._by_number: list[Directory | None] = []
         self._free_numbers: list[int] = []
-        self._packages: dict[str, set[str]] = {}  # their directories
         self._name_numbers: dict[str, int] = {}
         self._names: list[str] = []
         self._name_uses = array("I")
@@ -131,11 +130,6 @@ class Index:
         """All that hold a file, as of now."""
         return list(self._directories.values())
 
-    def of_package(self, package_id: str) -> list[int]:
-        """The slots of a package's files."""
-        paths = self._packages.get(package_id, ())
-        return [slot for path in paths for slot in self._directories[path].slots.values()]
-
     def _open(self, path: str) -> Directory:
         number = self._free_numbers.pop() if self._free_numbers else len(self._by_number)
         directory = self._directories[path] = Directory(path, number)
@@ -143,17 +137,12 @@ class Index:
             self._by_number.append(directory)
         else:
             self._by_number[number] = directory
-        self._packages.setdefault(path.partition("/")[0], set()).add(path)
         return directory
 
     def _close(self, directory: Directory) -> None:
         del self._directories[directory.path]
         self._by_number[directory.number] = None
         self._free_numbers.append(directory.number)
-        package_id = directory.path.partition("/")[0]
-        self._packages[package_id].discard(directory.path)
-        if not self._packages[package_id]:
-            del self._packages[package_id]
 
     def _learn(self, name: str) -> int:
         if self._free_names:

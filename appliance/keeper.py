@@ -16,6 +16,7 @@ from appliance.admin import make_admin_app
 from appliance.board import Board
 from appliance.cache import Cache
 from appliance.desk import WorkerDesk
+from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.folders import Folders
 from appliance.health import Health
@@ -75,6 +76,9 @@ class Keeper:
         self.scrubber = Scrubber(self.cache, settings.scrub_bytes_per_s)
         self.upkeep = Upkeep(self.cache, self.scrubber)
         self.fills = Fills(self.cache, settings.fill_stall_s)
+        self.early = EarlyFills(
+            self.fills, self.board, settings.early_fills, lambda: self.notices.draining
+        )
         self.ledger = Ledger(self._boot_id)
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
@@ -99,6 +103,7 @@ class Keeper:
                 self.fills,
                 self.cache.path,
                 self.cache.touch,
+                self.early,
                 lambda notes: self.watch.hear(notes, time.time()),
             )
             server = await asyncio.start_unix_server(
@@ -161,7 +166,7 @@ class Keeper:
     def metrics(self) -> bytes:
         """The Prometheus exposition."""
         self.health()
-        return exposition(self.watch.figures(self.plan.missing_files))
+        return exposition(self.watch.figures(self.plan.missing_files, self.early))
 
     # What it does.
 
@@ -245,6 +250,7 @@ class Keeper:
         self.ledger.change(key, held)
         if not held:
             self.plan.lost(key)
+            self.early.lost(key)
         package_id, _, path = key.partition("/")
         if held and path == INVENTORY_NAME:
             try:

@@ -4,6 +4,7 @@
                         "for_peer": bool}
                        {"touch": [key, …]}
                        {"players": [[session, key, CMCD], …]}
+                       {"early": [[reason, title, package, inventory, path, sha256, size, max], …]}
     keeper -> worker   {"id": id, "path": landing file, "size": bytes, "landed": bytes}
                        {"id": id, "held": path}
                        {"id": id, "failed": code, "retry_s": seconds or null}
@@ -20,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from appliance.early import Wish
 from appliance.gate import releasable
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
@@ -152,6 +154,11 @@ class KeeperLink:
         for part in notes:
             if self._writer is not None and not is_behind(self._writer):
                 say(self._writer, {"players": part})
+
+    def early(self, wishes: list[Wish]) -> None:
+        """Sessions will want these files. While the keeper does not listen, it learns less."""
+        if wishes and self._writer is not None and not is_behind(self._writer):
+            say(self._writer, {"early": [[wish.reason, *wish.want] for wish in wishes]})
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""

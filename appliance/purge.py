@@ -3,6 +3,10 @@
 Orders and tombstones come with the notices, which are on disk before they are heard; the serial of
 the last order obeyed is on disk, too. So a purge that was begun is gone through again after a
 restart, and one that is over is not.
+
+What lies in a folder that is out of service cannot be unlinked; nobody is served from there, but it
+may come back with all it has. So an order is not obeyed before every folder is in service, or gone
+from `cache_dirs`.
 """
 
 import asyncio
@@ -30,6 +34,11 @@ _FINDING_S = 0.1
 _LOOKED_AT = 5_000
 _UNLINKED = 250
 _TOMBSTONE = 0  # stands for a serial where no order is behind it
+
+
+class FolderOut(OSError):
+    """A cache folder is, or was meanwhile, out of service; `Purger.again` is called when it is
+    back."""
 
 
 class Selection:
@@ -86,6 +95,7 @@ class Purger:
         self._tombstones: frozenset[str] = frozenset()
         self._standing: set[str] = set()  # tombstones whose files may still be here
         self._doomed: set[Fill] = set()  # at most MAX_FLIGHTS: they end soon
+        self._files: Counter[int] = Counter()  # unlinked for each open order
         self._news = asyncio.Event()
         self.latest: deque[Purged] = deque(maxlen=MAX_PURGED)
         try:
@@ -110,7 +120,8 @@ class Purger:
         self._news.set()
 
     def again(self) -> None:
-        """Files under a tombstone may be here again: they are unlinked once more."""
+        """A folder is back, with files that open orders name, or under a tombstone: they are
+        unlinked."""
         self._standing |= self._tombstones
         self._news.set()
 
@@ -121,6 +132,8 @@ class Purger:
             self._news.clear()
             try:
                 await self._obey(sorted(self._orders.values(), key=lambda order: order.serial))
+            except FolderOut as error:
+                logger().warning("purge_waits", why=str(error))
             except OSError as error:
                 logger().error("purge_waits", why=str(error))
                 await asyncio.sleep(_RETRY_S)
@@ -129,10 +142,10 @@ class Purger:
     async def purge(self, target: PurgeTarget) -> int:
         """No file that the target names is held, and no worker has one at hand any more: what is
         asked for from now on is brought anew. Returns how many there were. Raises TimeoutError when
-        a worker does not let go, and OSError."""
-        chosen = Selection([(_TOMBSTONE, target)])
+        a worker does not let go, and OSError when a file cannot be unlinked."""
+        chosen, files = Selection([(_TOMBSTONE, target)]), Counter[int]()
         self._doom(chosen)
-        files = await self._unlink(chosen)
+        await self._unlink(chosen, files)
         await self._board.acknowledged(self._board.advance(), _ACK_S)
         logger().info("purged", target=str(target), files=files.total())
         return files.total()
@@ -143,7 +156,7 @@ class Purger:
             return
         targets: list[tuple[int, PurgeTarget]] = [(order.serial, order) for order in orders]
         targets += [(_TOMBSTONE, PurgeTarget(package_id=package_id)) for package_id in buried]
-        files = await self._unlink(Selection(targets))
+        await self._unlink(Selection(targets), self._files)
         epoch = self._board.advance()
         while True:
             try:
@@ -152,6 +165,7 @@ class Purger:
             except TimeoutError:
                 logger().warning("purge_waits", why="a worker has not let go yet")
         self._standing -= buried
+        files, self._files = self._files, Counter()
         logger().info("purged", orders=len(orders), tombstones=len(buried), files=files.total())
         if orders:
             await self._remember(orders, files)
@@ -171,11 +185,13 @@ class Purger:
         problem = Problem("unavailable", "It is being purged.", retry_after_s=1)
         self._doomed.update(self._fills.give_up(chosen.takes, problem))
 
-    async def _unlink(self, chosen: Selection) -> Counter[int]:
-        """Nothing that was chosen is held, or still on its way. Returns the files by serial."""
-        files: Counter[int] = Counter()
+    async def _unlink(self, chosen: Selection, files: Counter[int]) -> None:
+        """Nothing that was chosen is held, or still on its way; `files` has how many were, by
+        serial. Raises OSError when a file cannot be unlinked, FolderOut when nobody can tell."""
         titles: dict[str, str | None] = {}
-        batch: list[str] = []
+        batch: dict[str, int] = {}
+        stuck = 0
+        openings = self._cache.openings
         # What an earlier run held is not named before it is found; that takes seconds.
         while self._cache.finding:  # noqa: ASYNC110
             await asyncio.sleep(_FINDING_S)
@@ -185,21 +201,29 @@ class Purger:
                 titles[package_id] = self._title_of(package_id)
             serial = chosen.serial_of(titles.get(package_id), package_id, path)
             if serial is not None:
-                files[serial] += 1
-                batch.append(key)
+                batch[key] = serial
             if len(batch) == _UNLINKED or number % _LOOKED_AT == 0:
-                self._remove(batch)
+                stuck += self._remove(batch, files)
                 await asyncio.sleep(0)
-        self._remove(batch)
+        stuck += self._remove(batch, files)
         # Each is over within its source's time-out; one that lands at last is unlinked then.
         await asyncio.gather(*(fill.wait() for fill in self._doomed), return_exceptions=True)
         self._doomed = {fill for fill in self._doomed if not fill.ended}
-        return files
+        if self._cache.trouble or self._cache.openings != openings:
+            raise FolderOut(self._cache.trouble or "a cache folder was out of service")
+        if stuck:
+            raise OSError(f"{stuck} files cannot be unlinked")
 
-    def _remove(self, batch: list[str]) -> None:
-        if batch:  # each time, the workers look through all they have at hand
-            self._cache.remove(batch)
-            batch.clear()
+    def _remove(self, batch: dict[str, int], files: Counter[int]) -> int:
+        """Returns how many are still held."""
+        if not batch:  # each time, the workers look through all they have at hand
+            return 0
+        self._cache.remove(batch)
+        gone = [serial for key, serial in batch.items() if key not in self._cache]
+        files.update(gone)
+        stuck = len(batch) - len(gone)
+        batch.clear()
+        return stuck
 
     def _title_of(self, package_id: str) -> str | None:
         try:

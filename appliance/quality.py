@@ -6,10 +6,12 @@ to the keeper, whose `QualityBook` reads them, so a hit pays under a microsecond
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from appliance.answers import Listed
+from appliance.gate import Grant
 from media import cmcd
 from media.cmcd import Cmcd
 from media.fleet import MAX_STARVED, Quality, StarvedSession
@@ -29,37 +31,36 @@ _LATELY_S = 300.0  # a session not heard for this long has ended, and starves no
 _PICTURE_TYPES = ("v", "av", "a", "")
 
 
-class _Named(Protocol):
-    @property
-    def key(self) -> str: ...
-
-
 class Notes:
     """A worker's notes since its last tick, bounded; what does not fit is counted in `lost`."""
 
     def __init__(self) -> None:
         self.lost = 0
         self._room_bytes = MAX_NOTE_BYTES
-        self._taken: list[tuple[str, _Named, bytes]] = []
+        self._taken: list[tuple[Grant, Listed, bytes]] = []
 
-    def add(self, session_id: str, want: _Named, raw: bytes) -> None:
+    def __iter__(self) -> Iterator[tuple[Grant, Listed, bytes]]:
+        """As they were added."""
+        return iter(self._taken)
+
+    def add(self, grant: Grant, listed: Listed, raw: bytes) -> None:
         """The session's player said this (`cmcd.raw`) when it asked for the file."""
         self._room_bytes -= len(raw)
         if self._room_bytes < 0 or len(self._taken) >= MAX_NOTES:
             self.lost += 1
             return
-        self._taken.append((session_id, want, raw))
+        self._taken.append((grant, listed, raw))
 
     def take(self) -> list[list[tuple[str, str, str]]]:
         """The notes in parts that fit on a line each, as JSON takes them; none are left."""
         parts: list[list[tuple[str, str, str]]] = []
         room = 0
-        for session_id, want, raw in self._taken:
+        for grant, listed, raw in self._taken:
             size = len(raw) + _OVERHEAD_BYTES
             if size > room or not parts:
                 parts.append([])
                 room = MAX_LINE_NOTES_BYTES
-            parts[-1].append((session_id, want.key, raw.decode("latin-1")))
+            parts[-1].append((grant.claims.session_id, listed.key, raw.decode("latin-1")))
             room -= size
         self._taken.clear()
         self._room_bytes = MAX_NOTE_BYTES
@@ -73,12 +74,6 @@ class Heard(NamedTuple):
     package_id: str
     path: str
     said: Cmcd
-
-    def following(self) -> tuple[str, ...]:
-        """The paths in the package that the player says it wants next. The inventory knows whether
-        they exist, and the token whether it may have them."""
-        found = (cmcd.resolve(self.path, one) for one in self.said.next_paths)
-        return tuple(dict.fromkeys(path for path in found if path is not None))
 
 
 def read(notes: Iterable[Sequence[str]]) -> list[Heard]:

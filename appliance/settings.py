@@ -46,6 +46,9 @@ class ApplianceSettings(Settings):
     report_interval_s: float = Field(5.0, gt=0, le=60, description="Between two reports")
     plan_poll_s: float = Field(5.0, gt=0, le=3600, description="Between two looks at the plan")
     fill_concurrency: int = Field(8, ge=1, le=256, description="Files filled at once by the plan")
+    early_fills: int = Field(
+        8, ge=0, le=256, description="Files brought at once before anyone asks; 0: none"
+    )
     fill_stall_s: float = Field(5.0, gt=0, description="A source that sends nothing is left")
     max_connections: int = Field(20_000, ge=1, description="Open connections per worker")
     max_connections_per_address: int = Field(2_000, ge=1, description="The same from one address")

@@ -64,9 +64,14 @@ class Room(NamedTuple):
     flights: tuple[int, ...]
 
 
+def serves(priority: Priority, load: float) -> bool:
+    """Whether anyone of this priority is served under this load."""
+    return load < _TABLE[priority].load_bar
+
+
 def room(limit: int, load: float) -> Room:
     """The room under this limit and load. It falls with the priority; RUNNING always has some."""
-    served = tuple(load < _TABLE[priority].load_bar for priority in Priority)
+    served = tuple(serves(priority, load) for priority in Priority)
     flights = tuple(
         max(1, math.floor(limit * _TABLE[priority].flight_share)) if served[priority] else 0
         for priority in Priority

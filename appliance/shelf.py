@@ -3,7 +3,6 @@
     {folder}/{package_id}/{path}          a file that is whole, and on the disk
     {folder}/.new/{boot_id}/{package_id}/{path}   one that is whole, perhaps only in the page cache
     {folder}/.new/{boot_id}/{package_id}/{path's folder}/.{name}   one on its way in
-    {folder}/.gone/{name}                 a package on its way out
     {folder}/.held                        a bound on the bytes held: see `Promise`
 
 Why a power cut leaves no wrong file to be served, although no file is synced by itself: a file that
@@ -26,7 +25,6 @@ import ctypes
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +37,6 @@ from appliance.folders import NEW, Folders
 from runtime.durable import write_durably
 
 DIGEST_ATTRIBUTE = "user.nearcast.sha256"
-_GONE = ".gone"
 _HELD = ".held"
 _PROBE = ".probe"
 _PROBE_BYTES = 64 * 1024
@@ -81,7 +78,6 @@ class Shelf:
         self.number = number
         self.folder = folders.shares[number].path
         self._folders = folders
-        self._gone = self.folder / _GONE
         self._new = self.folder / NEW / folders.boot_id
         # Of its own: a disk that hangs must not take the threads that others need.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"shelf-{number}")
@@ -93,8 +89,7 @@ class Shelf:
 
     def open(self) -> int:
         """The folder is there, half files are not. Returns a bound on the bytes held."""
-        shutil.rmtree(self._gone, ignore_errors=True)
-        self._gone.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         for package in self._packages(self._new):
             for key, entry in _files(self._new, package):
                 if entry.name.startswith("."):
@@ -260,23 +255,6 @@ class Shelf:
                         right += 1
             shutil.rmtree(top, ignore_errors=True)
         return right, wrong
-
-    def hide_package(self, package_id: str) -> tuple[list[int], list[Path]]:
-        """No file of the package is found any more, known or not. Returns the inodes that workers
-        may have open, and the folders to `delete`: that takes longer."""
-        inodes, hidden = [], []
-        for top in (self.folder, self._new, *self.suspects()):
-            inodes += [entry.inode() for _, entry in _files(top, package_id)]
-            target = self._gone / secrets.token_hex(8)
-            with suppress(FileNotFoundError):
-                (top / package_id).rename(target)
-                hidden.append(target)
-        return inodes, hidden
-
-    def delete(self, folders: list[Path]) -> None:
-        """They are gone."""
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _to_json(promise: Promise) -> bytes:

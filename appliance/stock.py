@@ -40,8 +40,7 @@ class Stock:
         self.fresh: set[int] = set()  # slots in no syncfs yet
         self.syncing: set[int] = set()  # slots in the one that is under way
         self.synced: set[int] = set()  # slots that may go to their final places
-        # Keys and packages that left while the folder was scanned: the scan's word on them may be
-        # out of date.
+        # Keys that left while the folder was scanned: the scan's word on them may be out of date.
         self.missed: set[str] = set()
         self._leaving_bytes = 0
         self._unlinked: list[tuple[int, int]] = []  # (epoch, bytes)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from appliance.board import MAX_WORKERS, Board, Word
 from appliance.cache import Cache
+from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.health import Health, HealthJudge, Vitals
 from appliance.metrics import Figure, states
-from appliance.quality import Heard, QualityBook, read
+from appliance.quality import QualityBook, read
 from appliance.settings import ApplianceSettings
 from appliance.shed import Priority
 from appliance.tally import Histogram, Tally, histogram
@@ -85,13 +86,11 @@ class Watch:
         """The connections of all workers now."""
         return self._board.total(Word.OPEN)
 
-    def hear(self, notes: Iterable[Sequence[str]], now_s: float) -> list[Heard]:
-        """A worker's notes of what players said (`quality.Notes`) count, as of Unix time `now_s`.
-        Returns them read: what players want next may be brought early."""
-        heard = read(notes)
-        for one in heard:
+    def hear(self, notes: Iterable[Sequence[str]], now_s: float) -> None:
+        """A worker's notes of what players said (`quality.Notes`) count, as of Unix time
+        `now_s`."""
+        for one in read(notes):
             self.players.hear(one, now_s)
-        return heard
 
     def counters(self) -> Counters:
         """What has been done since this boot, summed over workers."""
@@ -108,7 +107,7 @@ class Watch:
             sheds=sum(self._sheds(self._tally()).values()),
         )
 
-    def figures(self, plan_missing_files: int) -> dict[str, Figure]:
+    def figures(self, plan_missing_files: int, early: EarlyFills) -> dict[str, Figure]:
         """Everything that Prometheus is told (`metrics.TABLE`)."""
         tally, alive, health = self._tally(), self._alive(), self.health
         players = self.players.totals
@@ -134,6 +133,9 @@ class Watch:
             "fills": self._fills.started,
             "fill_failures": self._fills.failures,
             "fills_in_flight": len(self._fills),
+            "early_fills": early.started,
+            "early_fill_bytes": early.bytes,
+            "useful_early_fills": early.useful,
             "evictions": self._cache.evictions,
             "cache_budget_bytes": self._cache.budget_bytes,
             "cache_used_bytes": self._cache.used_bytes,

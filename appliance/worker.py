@@ -19,6 +19,7 @@ from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
 from appliance.connection import Connection
 from appliance.doors import Door, Doors
+from appliance.early import Ahead
 from appliance.folders import Folders
 from appliance.gate import Decision, Gate, Grant
 from appliance.http1 import Request, SeenHeads
@@ -29,9 +30,11 @@ from appliance.open_file import OpenFile
 from appliance.poller import Poller
 from appliance.quality import Notes
 from appliance.settings import ApplianceSettings
+from appliance.shed import Priority
 from appliance.tally import Tally
 from appliance.want import FileWant
 from appliance.wire import Wire
+from media import cmsd
 from media.fleet import Notices
 from media.keys import Keyring
 from runtime.log import logger
@@ -64,6 +67,9 @@ class Worker:
         self.poller = Poller(self.loop)
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
+        self.quoted_name = cmsd.quoted(appliance_id)
+        self._under_duress = b"CMSD-Dynamic: %b\r\n" % cmsd.dynamic(self.quoted_name, duress=True)
+        self.duress_line = b""  # that, while there is too much to do
         self._certificates = certificates
         self._doors = Doors(
             doors,
@@ -86,6 +92,10 @@ class Worker:
         self.tally = self._board.tally(slot)
         self.load = WorkerLoad(self.tally, time.monotonic(), TICK_S)
         self.notes = Notes()
+        self.ahead = Ahead(
+            lambda grant, path: self.gate.find(grant, path, self.clock_s),
+            on=settings.early_fills > 0,
+        )
         self.link = KeeperLink(keeper_socket, self.load, self._open)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._by_inode: dict[int, set[str]] = {}  # two disks may have the same number
@@ -137,6 +147,20 @@ class Worker:
             except OSError as error:
                 trouble = error
         raise trouble
+
+    def look_ahead(self) -> None:
+        """The keeper hears what sessions will want, while there is room for it."""
+        wishes = [w for w in self.ahead.wishes(self._touched) if not self._holds(w.want.key)]
+        if self.load.may_begin(Priority.PREFETCH):
+            self.link.early(wishes)
+        else:
+            for _ in wishes:
+                self.load.shed(Priority.PREFETCH)
+
+    def _holds(self, key: str) -> bool:
+        return key in self._files or any(
+            map(os.path.exists, self._folders.paths(key, self._board.folders_out))
+        )
 
     def read_ahead(self, file: OpenFile, offset: int, count: int) -> asyncio.Future[None]:
         """A thread brings these bytes into the page cache."""
@@ -244,10 +268,14 @@ class Worker:
         self._doors.tick()
         if self._certificates is not None:
             self._certificates.look()
+        for grant, listed, said in self.notes:
+            self.ahead.heard(grant, listed.want, said)
+        self.look_ahead()
         if self._touched:
             self.link.touch(list(self._touched))
             self._touched.clear()
         self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
+        self.duress_line = b"" if self.load.calm else self._under_duress
         self.link.players(self.notes.take())
         if self.notes.lost:
             self.tally[Tally.NOTES_LOST] += self.notes.lost

@@ -150,6 +150,20 @@ def rendition_of(path: str) -> str | None:
     return folder if "/" in path and re.fullmatch(r"[av]-[a-z0-9-]+", folder) else None
 
 
+def segment_after(path: str) -> str | None:
+    """Where the segment after this one is, if there is one; None if this is no segment. (After an
+    initialization segment comes whichever the player begins with.)"""
+    folder, _, name = path.rpartition("/")
+    number, _, ending = name.partition(".")
+    if (
+        rendition_of(path) is None
+        or ending != "m4s"
+        or not re.fullmatch(r"[1-9][0-9]{0,8}", number)
+    ):
+        return None
+    return f"{folder}/{int(number) + 1}.m4s"
+
+
 def content_type(path: str) -> str:
     """The media type by the path's ending; audio renditions say audio."""
     kind = CONTENT_TYPES.get(path.rpartition(".")[2], "application/octet-stream")

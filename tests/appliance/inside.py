@@ -12,6 +12,7 @@ from appliance.board import Board
 from appliance.cache import Cache
 from appliance.desk import WorkerDesk
 from appliance.doors import Door
+from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
 from appliance.settings import ApplianceSettings
@@ -73,12 +74,15 @@ class Inside:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
-        self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch)
+        given = ApplianceSettings.model_validate({"early_fills": 0, **settings})
+        self.draining = False
+        self.early = EarlyFills(self.fills, self.board, given.early_fills, lambda: self.draining)
+        self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch, self.early)
         self.desk_socket = Path(tempfile.mkdtemp(prefix="nearcast-")) / "desk"
         self.worker = Worker(
             "north-1", 0, [Door(listener, Plain)], None, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
-            ApplianceSettings.model_validate(settings),
+            given,
         )  # fmt: skip
 
     def write_notices(self, notices: Notices) -> None:

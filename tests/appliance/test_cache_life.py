@@ -92,7 +92,8 @@ class Life:
             case "remove":
                 cache.remove(dice.choices(KEYS, k=3))
             case "purge":
-                cache.remove_packages([key.partition("/")[0]])
+                package = key.partition("/")[0]
+                cache.remove([k for k in cache if k.startswith(f"{package}/")])
             case "pin":
                 package = dice.choice("abcd")
                 cache.wanted = lambda k: k.startswith(f"pkg_{package}/v-avc-360")

@@ -35,14 +35,11 @@ def test_it_knows_what_is_held_and_nothing_else(steps: list[tuple[str, str, int]
             slot = index.find(name)
             assert index.key(slot) == name and index.sizes[slot] == bytes_
             assert index.shelf[slot] == bytes_ % 3 and index.flags[slot] == FRESH
-        for package in ("pkg_a", "pkg_b"):
-            of = {index.key(slot) for slot in index.of_package(package)}
-            assert of == {name for name in held if name.startswith(package)}
     # What is free is used again, and names that nobody has are forgotten.
     assert len(index.sizes) - 1 <= 18 and len(index._names) <= 3
     for key in held:
         index.drop(index.find(key))
-    assert index.directories() == [] and not index._name_numbers and not index._packages
+    assert index.directories() == [] and not index._name_numbers
 
 
 @given(

@@ -1,6 +1,7 @@
 """Purges in the keeper: once per order, flights included, and said only when all have let go."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance import purge
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
 from appliance.purge import Purger, Selection
 from appliance.scrub import Scrubber
+from appliance.shelf import Shelf
 from appliance.sources import StoreSource
 from appliance.upkeep import Upkeep
 from appliance.want import FileWant
@@ -52,6 +55,7 @@ class House:
         self.fills = Fills(self.cache, stall_s=5)
         self.fills.sources = [StoreSource(open_store(f"file://{folder / 'store'}"))]
         self.purger = Purger(self.cache, self.fills, self.board, folder / "purged.json")
+        self.cache.returned = self.purger.again
 
     def package(self) -> MadePackage:
         return make_package(self.folder / "store", SIZES)
@@ -107,6 +111,20 @@ def want(package: MadePackage, path: str) -> FileWant:
     data = package.files[path]
     ids = (package.title_id, package.package_id, package.inventory_sha256)
     return FileWant(*ids, path, sha256_of(data), len(data), len(data))
+
+
+def hinder(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
+    """The first segment cannot be unlinked for this reason. Returns the keys, one a try."""
+    unlink, stuck = Shelf.unlink, list[str]()
+
+    def try_to(shelf: Shelf, key: str, *, fresh: bool) -> int | None:
+        if key.endswith("/1.m4s"):
+            stuck.append(key)
+            raise OSError(number, "a test")
+        return unlink(shelf, key, fresh=fresh)
+
+    monkeypatch.setattr(Shelf, "unlink", try_to)
+    return stuck
 
 
 async def until(happens: Callable[[], bool]) -> None:
@@ -209,6 +227,69 @@ async def test_one_that_was_begun_is_ended_after_a_restart(house: House) -> None
         again.hear(order)
         await until(lambda: (again.let_go(), again.purger.serial == 7)[1])
     assert not again.held(package)
+
+
+async def test_what_an_earlier_run_held_is_found_first(house: House) -> None:
+    package = house.package()
+    await house.hold(package)
+    again = House(house.folder)
+    task = asyncio.create_task(again.purger.run())
+    again.hear(PurgeOrder(serial=7, package_id=package.package_id))
+    again.let_go()
+    await asyncio.sleep(0.05)
+    assert again.held(package) and again.purger.serial == 0
+    await Upkeep(again.cache, Scrubber(again.cache, 0)).find_all()
+    await until(lambda: (again.let_go(), again.purger.serial == 7)[1])
+    task.cancel()
+    assert not again.held(package)
+
+
+async def test_an_order_stays_open_while_a_file_cannot_be_unlinked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = house.package()
+    await house.hold(package)
+    everything, used = house.held(package), house.cache.used_bytes
+    monkeypatch.setattr(purge, "_RETRY_S", 0.02)
+    stuck = hinder(monkeypatch, errno.EMFILE)  # the disk is not to blame, and stays in service
+    async with house.obeying():
+        house.hear(PurgeOrder(serial=7, package_id=package.package_id))
+        await until(lambda: len(stuck) > 3)
+        assert house.purger.serial == 0 and house.held(package) == {"v-avc-720/1.m4s"}
+        assert house.cache.holds(stuck[0], 100)  # it counts, and is served
+        house.let_go()
+        assert house.cache.used_bytes == 100 < used
+        monkeypatch.undo()
+        await until(lambda: (house.let_go(), house.purger.serial == 7)[1])
+    assert not house.held(package) and house.cache.used_bytes == 0
+    assert house.purger.latest[0].files == len(everything)
+
+
+@pytest.mark.parametrize("kind", ["order", "tombstone"])
+async def test_a_folder_that_goes_out_keeps_the_purge_open_until_it_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    package = house.package()
+    await house.hold(package)
+    upkeep = Upkeep(house.cache, Scrubber(house.cache, 0))
+    hinder(monkeypatch, errno.EIO)
+    async with house.obeying():
+        if kind == "order":
+            house.hear(PurgeOrder(serial=7, package_id=package.package_id))
+        else:
+            house.hear(tombs=(package.package_id,))
+        await until(lambda: house.board.folders_out == 1)  # nobody is served from it
+        for _ in range(10):
+            house.let_go()
+            await asyncio.sleep(0.01)
+        with pytest.raises(OSError, match="cache folder"):
+            await house.purger.purge(PurgeTarget(package_id=package.package_id))
+        assert house.held(package) and house.purger.serial == 0
+        monkeypatch.undo()
+        await upkeep.revive()
+        if kind == "order":
+            await until(lambda: (house.let_go(), house.purger.serial == 7)[1])
+        await until(lambda: not house.held(package))
 
 
 async def test_a_flight_begun_before_the_order_lands_nothing(house: House) -> None:

@@ -17,47 +17,46 @@ def session(number: int) -> str:
     return id_from("ses", 1_700_000_000_000, number)
 
 
+def note(notes: Notes, number: int, raw: bytes) -> None:
+    """The session's player said this with its third segment."""
+    grant = SimpleNamespace(claims=SimpleNamespace(session_id=session(number)))
+    listed = SimpleNamespace(key=f"{P}/v-avc-720/3.m4s")
+    notes.add(grant, listed, raw)  # type: ignore[arg-type]
+
+
 def hear(book: QualityBook, number: int, now_s: float, **said: object) -> None:
     book.hear(Heard(session(number), P, "v-avc-720/1.m4s", Cmcd(**said)), now_s)  # type: ignore[arg-type]
 
 
 def test_notes_travel_as_json_and_are_read() -> None:
     notes = Notes()
-    want = SimpleNamespace(key=f"{P}/v-avc-720/3.m4s")
-    notes.add(session(1), want, cmcd.raw(b"CMCD=br%3D3200%2Cnor%3D%224.m4s%22", {}))
-    notes.add(session(1), want, cmcd.raw(b"", {b"cmcd-object": b'ot=a,cid="\xff"'}))
-    notes.add(session(2), want, b"nothing%20known")
+    note(notes, 1, cmcd.raw(b"CMCD=br%3D3200%2Cnor%3D%224.m4s%22", {}))
+    note(notes, 1, cmcd.raw(b"", {b"cmcd-object": b'ot=a,cid="\xff"'}))
+    note(notes, 2, b"nothing%20known")
     (part,) = notes.take()
     heard = read(json.loads(json.dumps(part)))
     assert [(one.session_id, one.package_id, one.path) for one in heard] == [
         (session(1), P, "v-avc-720/3.m4s")
     ] * 2
     assert heard[0].said.bitrate_kbps == 3200
-    assert heard[0].following() == ("v-avc-720/4.m4s",)
-    assert heard[1].said.object_type == "a" and heard[1].following() == ()
+    assert heard[0].said.next_paths == ("4.m4s",)
+    assert heard[1].said.object_type == "a"
     assert notes.take() == []
-
-
-def test_what_comes_next_is_in_the_package() -> None:
-    paths = ("4.m4s", "4.m4s", "../../../x", "/etc/passwd", "../a-aac-en/4.m4s")
-    heard = Heard(session(1), P, "v-avc-720/3.m4s", Cmcd(next_paths=paths))
-    assert heard.following() == ("v-avc-720/4.m4s", "a-aac-en/4.m4s")
 
 
 def test_notes_are_bounded_and_fit_their_lines() -> None:
     notes = Notes()
-    want = SimpleNamespace(key=f"{P}/v-avc-720/3.m4s")
     for _ in range(MAX_NOTES + 7):
-        notes.add(session(1), want, b"br%3D1")
+        note(notes, 1, b"br%3D1")
     assert notes.lost == 7
     assert sum(len(part) for part in notes.take()) == MAX_NOTES
     worst = b"\xff" * 3 * cmcd.MAX_BYTES  # six characters of JSON a byte
     for _ in range(MAX_NOTES):
-        notes.add(session(1), want, worst)
+        note(notes, 1, worst)
     parts = notes.take()
     assert sum(len(part) for part in parts) == MAX_NOTE_BYTES // len(worst)
     assert all(len(json.dumps({"players": part})) < MAX_LINE_BYTES * 7 / 8 for part in parts)
-    notes.add(session(1), want, b"br%3D1")  # there is room again
+    note(notes, 1, b"br%3D1")  # there is room again
     assert len(notes.take()) == 1
 
 

@@ -139,11 +139,11 @@ async def test_corrupt_and_cut_files_are_never_completed(shared: Standing) -> No
     package = shared.package()
     spoil(package, "init.mp4", lambda whole: bytes(len(whole)))
     spoil(package, "1.m4s", lambda whole: whole[:3])
+    spoil(package, "2.m4s", lambda whole: whole[:3])
+    spoil(package, "3.m4s", lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]))
     for small in ("init.mp4", "1.m4s"):
         status, body, _ = await get(shared.url(package, f"v-avc-720/{small}"))
         assert status == 502 and b"fill_failed" in body
-    spoil(package, "2.m4s", lambda whole: whole[:3])
-    spoil(package, "3.m4s", lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]))
     for large in ("2.m4s", "3.m4s"):  # reset once begun, or refused when it was not yet
         try:
             status, body, _ = await get(shared.url(package, f"v-avc-720/{large}"))

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.board import Board, Word
 from appliance.cache import Cache
+from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
 from appliance.health import HOLD_S
@@ -46,6 +47,7 @@ class House:
         self.cache.open()
         self.fills = Fills(self.cache, stall_s=10)
         self.draining = False
+        self.early = EarlyFills(self.fills, self.board, 8, lambda: self.draining)
         settings = ApplianceSettings(capacity_bps=8_000_000, max_connections=100, workers=2)
         self.watch = Watch(self.board, self.cache, self.fills, settings, lambda: self.draining)
         self.now_s = time.monotonic()
@@ -84,7 +86,7 @@ async def test_figures_are_those_of_the_table(house: House) -> None:
     note(house.tallies[1], Tally.FILL, 80_000)
     for tally in house.tallies:
         tally[Tally.FLIGHTS], tally[Tally.LIMIT] = 3, 64
-    figures = house.watch.figures(plan_missing_files=9)
+    figures = house.watch.figures(9, house.early)
     assert figures.keys() == {row.name for row in TABLE}
     text = exposition(figures).decode()
     for line in (
@@ -186,9 +188,8 @@ async def test_fills_that_fail(house: House, tmp_path: Path) -> None:
 
 async def test_what_players_say_is_counted(house: House) -> None:
     notes = [(id_from("ses", 1_700_000_000_000, 1), "pkg/v/1.m4s", "bs%2Cmsd%3D1500%2Cot%3Dv")]
-    (heard,) = house.watch.hear(notes, 100.0)
-    assert heard.said.starved and heard.path == "v/1.m4s"
-    figures = house.watch.figures(0)
+    house.watch.hear(notes, 100.0)
+    figures = house.watch.figures(0, house.early)
     assert figures["player_starved_requests"] == 1
     assert figures["player_startup_seconds"] == 1.5
 
@@ -196,11 +197,11 @@ async def test_what_players_say_is_counted(house: House) -> None:
 async def test_a_real_appliance_tells(shared: Standing) -> None:
     assert shared.daemon is not None
     package = shared.package()
-    url = shared.url(package, "v-avc-720/1.m4s")
+    url = shared.url(package, "v-avc-720/3.m4s")
     async with aiohttp.ClientSession() as session:
         for _ in range(2):
             async with session.get(url) as answer:
-                assert len(await answer.read()) == SIZES["1.m4s"]
+                assert len(await answer.read()) == SIZES["3.m4s"]
         async with session.get(f"{shared.daemon.urls['admin']}/metrics") as answer:
             assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             text = await answer.text()
@@ -211,8 +212,8 @@ async def test_a_real_appliance_tells(shared: Standing) -> None:
     }
     assert told["requests_total",] == 2
     assert told["lookups_total", "hit"] == 1
-    assert told["sent_bytes_total",] == 2 * SIZES["1.m4s"]
-    assert told["fill_bytes_total", "store"] > SIZES["1.m4s"]
+    assert told["sent_bytes_total",] == 2 * SIZES["3.m4s"]
+    assert told["fill_bytes_total", "store"] > SIZES["3.m4s"]
     assert told["fills_total",] == 3  # inventory, list and segment
     assert (told["filled_files_total", "store"], told["filled_files_total", "peer"]) == (3, 0)
     assert told["health_state", "serving"] == 1

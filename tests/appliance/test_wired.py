@@ -26,6 +26,7 @@ async def metrics(standing: Standing) -> dict[tuple[str, ...], float]:
     }
 
 
+@pytest.mark.parametrize("appliance", [{"early_fills": "0"}], indirect=True)
 async def test_what_players_say_reaches_the_admin_port(appliance: Standing) -> None:
     assert appliance.daemon is not None
     package = appliance.package()
