@@ -76,7 +76,12 @@ class Connection:
             self._read_no_more()
             return
         self._next(data)
-        if wire.secure and wire.pending() and self._reading:
+        if wire.secure and self._reading:
+            self._look_behind()
+
+    def _look_behind(self) -> None:
+        """What TLS has read ahead is read, too: no socket tells of it."""
+        if self.wire.pending():
             self.worker.loop.call_soon(self._on_pending)
 
     def _on_pending(self) -> None:
@@ -137,6 +142,7 @@ class Connection:
         if not self._reading:
             self._reading = True
             self.worker.poller.add_reader(self.wire.number, self._on_readable)
+            self._look_behind()
 
     def _read_no_more(self) -> None:
         if self._reading:

@@ -121,6 +121,21 @@ async def test_a_slow_reader_gets_every_byte(secure: SecureStanding) -> None:
         writer.close()
 
 
+async def test_requests_that_come_in_one_record_are_all_answered(secure: SecureStanding) -> None:
+    """OpenSSL hands over a record piece by piece; of what it still holds, no socket tells."""
+    path = "v-avc-720/init.mp4"
+    for first in ("v-avc-720/3.m4s", "v-avc-720/1.m4s"):  # cold: the others wait for it
+        one = secure.request(path)
+        count = 15_000 // len(one)
+        reader, writer = await secure.connect()
+        writer.write(secure.request(first) + one * count)
+        async with asyncio.timeout(5):
+            assert (await answer(reader))[1] == secure.package.files[first]
+            for _ in range(count):
+                assert (await answer(reader))[1] == secure.package.files[path]
+        writer.close()
+
+
 @pytest.mark.parametrize("ending", ["closed", "half-closed", "silent"])
 async def test_every_connection_ends_with_close_notify(secure: SecureStanding, ending: str) -> None:
     """Without it nobody can tell the end from a cut (RFC 9112 9.8). asyncio's streams hide that."""
