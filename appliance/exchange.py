@@ -161,7 +161,7 @@ class Exchange:
             self._status = 200
             start = listed.whole
         closing = b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n"
-        if request.method == b"HEAD":
+        if request.method == b"HEAD" or offset == end:  # the head is all there is
             self._file = None
         elif file is not None and self._arrival is None and (body := file.body) is not None:
             self._file = None

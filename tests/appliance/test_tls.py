@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import Problem
 from tests.appliance.conftest import Standing
 from tests.certificates import write_certificate
-from tests.packages import MadePackage, make_keys
+from tests.packages import MadePackage, make_keys, make_package
 
 
 @dataclass
@@ -133,6 +133,18 @@ async def test_requests_that_come_in_one_record_are_all_answered(secure: SecureS
             assert (await answer(reader))[1] == secure.package.files[first]
             for _ in range(count):
                 assert (await answer(reader))[1] == secure.package.files[path]
+        writer.close()
+
+
+async def test_an_empty_file_is_answered(secure: SecureStanding) -> None:
+    """Nothing comes behind its head with which it could share a record."""
+    package = make_package(secure.standing.store, {"init.mp4": 1000, "1.m4s": 0})
+    secure.package = package
+    for _ in ("brought", "held"):
+        reader, writer = await secure.connect()
+        writer.write(secure.request("v-avc-720/1.m4s"))
+        async with asyncio.timeout(5):
+            assert (await answer(reader))[1] == b""
         writer.close()
 
 
