@@ -90,9 +90,9 @@ class Exchange:
                     self._ask(want, request, self._on_learnt)
             case Preflight():
                 self._answer(204, answers.PREFLIGHT, None)
-            case Reject(code, grant):
+            case Reject(code, grant, retry_s):
                 self.grant = grant
-                self.refuse(code)
+                self.refuse(code, retry_s=retry_s)
 
     def _serve(self, listed: Listed, request: Request) -> None:
         """Answers for a file whose size and digest are known: conditions first, then bytes."""
