@@ -6,7 +6,8 @@ may always do (14.2): no player asks for them, and multipart answers cost more t
 
 import re
 
-_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*")
+# Numbers may be far larger than any file (14.1.2), but are no longer than is read in no time.
+_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*")
 
 
 class NotSatisfiable(Exception):

@@ -22,14 +22,19 @@ from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_
         (b"bytes=-", None),
         (b"items=0-1", None),
         (b"bytes=0-1,5-6", None),
-        (b"bytes=99999999999999999999-", None),
+        (b"bytes=5-99999999999999999999", (5, 1000)),
+        (b"bytes=-99999999999999999999", (0, 1000)),
+        (b"bytes=000000000000000000005-000000000000000000006", (5, 7)),
     ],
 )
 def test_spans_of_a_thousand_bytes(header: bytes | None, span: tuple[int, int] | None) -> None:
     assert wanted_span(header, 1000) == span
 
 
-@pytest.mark.parametrize("header", [b"bytes=1000-", b"bytes=1000-2000", b"bytes=-0"])
+@pytest.mark.parametrize(
+    "header",
+    [b"bytes=1000-", b"bytes=1000-2000", b"bytes=-0", b"bytes=99999999999999999999-"],
+)
 def test_outside(header: bytes) -> None:
     with pytest.raises(NotSatisfiable):
         wanted_span(header, 1000)
