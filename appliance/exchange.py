@@ -19,7 +19,7 @@ from appliance.home import went_through
 from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
-from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
+from appliance.ranges import NotSatisfiable, has_current, is_current, range_applies, wanted_span
 from appliance.shed import Priority, priority_of, retry_after_s
 from appliance.tally import BUCKET, Tally
 from appliance.want import FileWant
@@ -127,6 +127,9 @@ class Exchange:
     def _meets_conditions(self, listed: Listed, request: Request) -> bool:
         """What is to be sent is known. False: the request has been answered without it."""
         headers = request.headers
+        if not is_current(headers.get(b"if-match"), listed.etag):
+            self.refuse("precondition_failed")
+            return False
         if has_current(headers.get(b"if-none-match"), listed.etag):
             self._answer(304, listed.fields + self._varying("hit"), None)
             return False

@@ -47,6 +47,14 @@ def has_current(if_none_match: bytes | None, etag: bytes) -> bool:
     return b"*" in tags or etag in tags
 
 
+def is_current(if_match: bytes | None, etag: bytes) -> bool:
+    """The file is the one that the client means: else 412 (strong comparison, 13.1.1)."""
+    if if_match is None:
+        return True
+    tags = [tag.strip() for tag in if_match.split(b",")]
+    return b"*" in tags or etag in tags
+
+
 def range_applies(if_range: bytes | None, etag: bytes) -> bool:
     """The Range is to be honoured (strong comparison, 13.1.5; a date never matches: there is no
     Last-Modified here)."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
+from appliance.ranges import NotSatisfiable, has_current, is_current, range_applies, wanted_span
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,8 @@ def test_conditions() -> None:
     etag = b'"abc"'
     assert has_current(b'"x", W/"abc"', etag) and has_current(b"*", etag)
     assert not has_current(b'"x"', etag) and not has_current(None, etag)
+    assert is_current(None, etag) and is_current(b"*", etag) and is_current(b'"x", "abc"', etag)
+    assert not is_current(b'"x"', etag) and not is_current(b'W/"abc"', etag)
     assert range_applies(None, etag) and range_applies(b'"abc"', etag)
     assert not range_applies(b'W/"abc"', etag)
     assert not range_applies(b"Sat, 21 Nov 2026 00:00:00 GMT", etag)

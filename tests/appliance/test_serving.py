@@ -75,6 +75,9 @@ async def test_ranges_head_and_conditions(shared: Standing, warm: bool) -> None:
     assert (status, body) == (304, b"")
     assert (await get(url, Range="bytes=0-9", **{"If-Range": etag}))[0] == 206
     assert (await get(url, Range="bytes=0-9", **{"If-Range": '"other"'}))[0] == 200
+    assert (await get(url, Range="bytes=0-9", **{"If-Match": etag}))[0] == 206
+    for asked in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": etag}):
+        assert (await get(url, **{"If-Match": '"other"'}, **asked))[0] == 412
 
 
 async def test_what_is_refused(shared: Standing) -> None:
