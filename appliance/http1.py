@@ -210,7 +210,7 @@ class RequestReader:
             self._refuse(505, "HTTP/1.1 is spoken here.")
         if version == "1.1" and b"host" not in self._headers:
             self._refuse(400, "The request names no host.")
-        if b"expect" in self._headers:
+        if b"expect" in self._headers and version == "1.1":  # 1.0 knew none (RFC 9110 10.1.1)
             self._refuse(417, "No expectation is met here.")
 
     def on_message_complete(self) -> None:
