@@ -169,6 +169,8 @@ async def test_a_killed_worker_and_keeper_come_back(appliance: Standing) -> None
         # Until the keeper is back, fills are refused with 503.
         while (await get(appliance.url(package, "v-avc-720/3.m4s")))[0] != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    # Operators find it where it was, though it had asked for any port.
+    assert (await get(f"{appliance.daemon.urls['admin']}/healthz"))[0] == 200
 
 
 async def test_a_restart_keeps_what_was_held(appliance: Standing) -> None:
