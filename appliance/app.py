@@ -84,6 +84,8 @@ async def parent(service: Service, launch: Launch) -> None:
     ]
     try:
         admin = (await keeper.start())["admin"]
+        # Whatever port it was given, a restarted one is found there, too.
+        keeper.argv = [*keeper.argv, f"--set=admin_listen={admin.removeprefix('http://')}"]
         await keeper.keep()
         for worker in workers:
             await worker.start()

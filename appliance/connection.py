@@ -76,7 +76,12 @@ class Connection:
             self._read_no_more()
             return
         self._next(data)
-        if wire.secure and wire.pending() and self._reading:
+        if wire.secure and self._reading:
+            self._look_behind()
+
+    def _look_behind(self) -> None:
+        """What TLS has read ahead is read, too: no socket tells of it."""
+        if self.wire.pending():
             self.worker.loop.call_soon(self._on_pending)
 
     def _on_pending(self) -> None:
@@ -112,7 +117,7 @@ class Connection:
             self._exchange = exchange = Exchange(self, request)
             exchange.decide(request)
         elif self._half_closed:
-            self.close()
+            self._part()
         else:
             if not self._in_head and self._reader.in_request:  # it has this long, and not longer
                 self._in_head = True
@@ -122,14 +127,12 @@ class Connection:
     def answered(self, request: Request | None) -> None:
         """The answer has left: the next one, or the end."""
         self._exchange = None
-        if request is None:
-            self._linger()
-        elif not request.keep_alive:
-            self.close()
+        if request is None or not request.keep_alive:
+            self._part()
         elif self._reader.in_request:
             self.worker.loop.call_soon(self._next)
         elif self._half_closed:
-            self.close()
+            self._part()
         else:
             self.deadline = self.worker.idle_until
             if not self._reading:
@@ -139,6 +142,7 @@ class Connection:
         if not self._reading:
             self._reading = True
             self.worker.poller.add_reader(self.wire.number, self._on_readable)
+            self._look_behind()
 
     def _read_no_more(self) -> None:
         if self._reading:
@@ -155,18 +159,25 @@ class Connection:
             self.stop("unavailable")
 
     def stop(self, code: str) -> None:
-        """The answer under way is given up with this code; without one, the connection closes."""
+        """The answer under way is given up with this code; without one, the connection closes: in
+        stages, and when it is stopped again, at once."""
         if self._exchange is not None:
             self._exchange.give_up(code)
-        else:
+        elif self._lingering:
             self.close()
+        else:
+            self._part()
 
-    def _linger(self) -> None:
-        """Closes in stages: the client may still be sending what was refused, and a reset would
-        overtake the answer (RFC 9112 9.6)."""
+    def _part(self) -> None:
+        """Closes in stages. The client hears that no more comes, by close_notify, too (RFC 9112
+        9.8). It may still be sending what was refused or comes too late, and a reset would overtake
+        the answer (9.6)."""
         try:
             self.wire.finish()
         except OSError:
+            self.close()
+            return
+        if self._half_closed:
             self.close()
             return
         self._lingering = True

@@ -8,6 +8,7 @@ verified before are not asked about here.
 
 from collections import Counter
 
+DOUBT_S = 1  # for so long, and no longer
 FORGED_PER_ADDRESS = 5  # in a second; an expired token is not a forged one
 FORGED_IN_ALL = 1_000  # 10 % of a core
 
@@ -22,7 +23,7 @@ class Doubts:
 
     def allow(self, address: str, now_s: float) -> bool:
         """A token that is not known, from this address, may be verified."""
-        second = int(now_s)
+        second = int(now_s) // DOUBT_S
         if second != self._second:
             self._second, self._in_all = second, 0
             self._by_address.clear()

@@ -19,7 +19,7 @@ from appliance.home import went_through
 from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
-from appliance.ranges import NotSatisfiable, has_current, range_applies, wanted_span
+from appliance.ranges import NotSatisfiable, has_current, is_current, range_applies, wanted_span
 from appliance.shed import Priority, priority_of, retry_after_s
 from appliance.tally import BUCKET, Tally
 from appliance.tcp_info import UNKNOWN, path_of
@@ -92,9 +92,9 @@ class Exchange:
                     self._ask(want, request, self._on_learnt)
             case Preflight():
                 self._answer(204, answers.PREFLIGHT, None)
-            case Reject(code, grant):
+            case Reject(code, grant, retry_s):
                 self.grant = grant
-                self.refuse(code)
+                self.refuse(code, retry_s=retry_s)
 
     def _serve(self, listed: Listed, request: Request) -> None:
         """Answers for a file whose size and digest are known: conditions first, then bytes."""
@@ -129,6 +129,9 @@ class Exchange:
     def _meets_conditions(self, listed: Listed, request: Request) -> bool:
         """What is to be sent is known. False: the request has been answered without it."""
         headers = request.headers
+        if not is_current(headers.get(b"if-match"), listed.etag):
+            self.refuse("precondition_failed")
+            return False
         if has_current(headers.get(b"if-none-match"), listed.etag):
             self._answer(304, listed.fields + self._varying("hit"), None)
             return False
@@ -163,7 +166,7 @@ class Exchange:
             self._status = 200
             start = listed.whole
         closing = b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n"
-        if request.method == b"HEAD":
+        if request.method == b"HEAD" or offset == end:  # the head is all there is
             self._file = None
         elif file is not None and self._arrival is None and (body := file.body) is not None:
             self._file = None

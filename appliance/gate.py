@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from appliance.access_log import session_part
 from appliance.answers import Listed
-from appliance.doubts import Doubts
+from appliance.doubts import DOUBT_S, Doubts
 from appliance.want import FileWant, inventory_want, listed_want
 from media import cmsd
 from media.fleet import Notices
@@ -81,10 +81,12 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Refused, with a code of runtime.errors; `grant` when the token was good."""
+    """Refused, with a code of runtime.errors; `grant` when the token was good; `retry_s` when the
+    answer may be another after so many seconds."""
 
     code: str
     grant: Grant | None = None
+    retry_s: int | None = None
 
 
 Decision = Serve | Learn | Preflight | Reject
@@ -195,8 +197,8 @@ class Gate:
             return Reject("not_found")
         _, token, _, title_id, package_id, raw_path = parts
         grant = self._grant(token, address, now_s)
-        if isinstance(grant, str):
-            return Reject(grant)
+        if isinstance(grant, Reject):
+            return grant
         claims = grant.claims
         if claims.package_id.encode() != package_id or claims.title_id.encode() != title_id:
             return Reject("token_invalid", grant)
@@ -231,20 +233,20 @@ class Gate:
             self._prepared -= len(forgotten.listed)
             forgotten.listed.clear()  # grants refer to it
 
-    def _grant(self, token: bytes, address: str, now_s: float) -> Grant | str:
+    def _grant(self, token: bytes, address: str, now_s: float) -> Grant | Reject:
         grant = self._grants.get(token)
         if grant is not None:
             if now_s <= grant.expires_s:
                 return grant
             del self._grants[token]  # past its time: the leeway is judged below
         if not self._doubts.allow(address, now_s):
-            return "overloaded"
+            return Reject("overloaded", retry_s=DOUBT_S)
         try:
             claims = verify_path_token(token.decode("latin-1"), self._ring, now_s)
         except TokenRefused as refused:
             if refused.code == "token_invalid":
                 self._doubts.refused(address)
-            return refused.code
+            return Reject(refused.code)
         grant = Grant(claims)
         self._grants[token] = grant
         if len(self._grants) > MAX_TOKENS:

@@ -29,16 +29,23 @@ _SEEN_BYTES = 2048
 _tuple = tuple.__new__  # a named tuple without the detour through its constructor
 _SEEN_HEADS = 1024  # some 4 MB at most
 # A request without any of these wants all of the file, whatever it holds, and says no more.
-_MORE_IS_SAID = {b"range", b"if-range", b"if-none-match", b"cache-control", *cmcd.HEADERS}
+_MORE_IS_SAID = {
+    b"range",
+    b"if-range",
+    b"if-match",
+    b"if-none-match",
+    b"cache-control",
+    *cmcd.HEADERS,
+}
 
 REASONS = {
     200: b"OK", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
     400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
-    405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone", 413: b"Content Too Large",
-    414: b"URI Too Long", 416: b"Range Not Satisfiable", 417: b"Expectation Failed",
-    431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
-    502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported", 507: b"Insufficient Storage",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone", 412: b"Precondition Failed",
+    413: b"Content Too Large", 414: b"URI Too Long", 416: b"Range Not Satisfiable",
+    417: b"Expectation Failed", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable",
+    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported", 507: b"Insufficient Storage",
 }  # fmt: skip
 
 
@@ -203,7 +210,7 @@ class RequestReader:
             self._refuse(505, "HTTP/1.1 is spoken here.")
         if version == "1.1" and b"host" not in self._headers:
             self._refuse(400, "The request names no host.")
-        if b"expect" in self._headers:
+        if b"expect" in self._headers and version == "1.1":  # 1.0 knew none (RFC 9110 10.1.1)
             self._refuse(417, "No expectation is met here.")
 
     def on_message_complete(self) -> None:

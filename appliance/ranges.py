@@ -6,7 +6,8 @@ may always do (14.2): no player asks for them, and multipart answers cost more t
 
 import re
 
-_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*")
+# Numbers may be far larger than any file (14.1.2), but are no longer than is read in no time.
+_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss]=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*")
 
 
 class NotSatisfiable(Exception):
@@ -43,6 +44,14 @@ def has_current(if_none_match: bytes | None, etag: bytes) -> bool:
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+    return b"*" in tags or etag in tags
+
+
+def is_current(if_match: bytes | None, etag: bytes) -> bool:
+    """The file is the one that the client means: else 412 (strong comparison, 13.1.1)."""
+    if if_match is None:
+        return True
+    tags = [tag.strip() for tag in if_match.split(b",")]
     return b"*" in tags or etag in tags
 
 

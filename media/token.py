@@ -35,7 +35,7 @@ _PACKAGE, _INVENTORY, _RENDITIONS, _TITLE, _SCOPE = -70001, -70002, -70003, -700
 # What the decoders below raise for hostile bytes.
 _MALFORMED = (
     CWTError,
-    cbor2.CBORDecodeError,
+    cbor2.CBORError,
     LookupError,
     ValueError,
     TypeError,
@@ -97,6 +97,8 @@ def verify_path_token(token: str, ring: Keyring, now_s: float) -> PathClaims:
         raise TokenRefused("token_invalid")
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") != token.encode():
+            raise ValueError("it is spelt in another way than it was signed")
         signer = _signer(raw, ring)
         payload = COSE.new().decode(raw, COSEKey.from_pem(_pem(signer), kid=signer.name))
         claims = _claims(cbor2.loads(payload))
@@ -154,12 +156,18 @@ def _claims(payload: dict[int, Any]) -> PathClaims:
 
 
 def _signer(raw: bytes, ring: Keyring) -> PublicIdentity:
-    """The identity that the envelope's `kid` names: protected or not, it only selects a key."""
+    """The identity that the envelope's `kid` names: protected or not, it only selects a key. What
+    the signature does not cover has one spelling and no room: else whoever has one token could make
+    any number of sound ones, and each would cost a verification."""
     envelope = cbor2.loads(raw)
+    if cbor2.dumps(envelope) != raw:
+        raise ValueError("the envelope is not as it was signed")
     parts = envelope.value if isinstance(envelope, cbor2.CBORTag) else envelope
     if not isinstance(parts, list) or len(parts) != 4:
         raise ValueError("the envelope is not a COSE_Sign1")
     protected, unprotected = cbor2.loads(parts[0]) if parts[0] else {}, parts[1]
+    if not isinstance(unprotected, dict) or not unprotected.keys() <= {COSEHeaders.KID}:
+        raise ValueError("the envelope has more than a key id beside what is signed")
     for header in (protected, unprotected):
         kid = header.get(COSEHeaders.KID) if isinstance(header, dict) else None
         signer = ring.get(kid.decode()) if isinstance(kid, bytes) else None

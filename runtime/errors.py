@@ -49,6 +49,7 @@ CODES: dict[str, Kind] = {
     "holdings_gap": Kind(409, "A holdings report is missing.", "Send a snapshot."),
     "parts_differ": Kind(422, "The uploaded parts are not the announced file.", "Upload the file again."),
     "range_not_satisfiable": Kind(416, "The range lies outside the file."),
+    "precondition_failed": Kind(412, "The file is not the one that If-Match names."),
     # masters
     "not_a_video": Kind(422, "The file is not a video that can be decoded."),
     "empty_file": Kind(422, "The file is empty."),

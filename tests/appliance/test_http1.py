@@ -39,6 +39,12 @@ def test_connection_close_and_http_10() -> None:
     assert not closing.keep_alive and not old.keep_alive
 
 
+def test_http_10_expects_nothing() -> None:
+    """It has no expectations, so one that it carries is taken no notice of (RFC 9110 10.1.1)."""
+    (old,) = read(RequestReader({}), b"GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n")
+    assert old.target == b"/"
+
+
 @pytest.mark.parametrize(
     ("raw", "status"),
     [

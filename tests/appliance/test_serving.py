@@ -75,6 +75,9 @@ async def test_ranges_head_and_conditions(shared: Standing, warm: bool) -> None:
     assert (status, body) == (304, b"")
     assert (await get(url, Range="bytes=0-9", **{"If-Range": etag}))[0] == 206
     assert (await get(url, Range="bytes=0-9", **{"If-Range": '"other"'}))[0] == 200
+    assert (await get(url, Range="bytes=0-9", **{"If-Match": etag}))[0] == 206
+    for asked in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": etag}):
+        assert (await get(url, **{"If-Match": '"other"'}, **asked))[0] == 412
 
 
 async def test_what_is_refused(shared: Standing) -> None:
@@ -166,6 +169,8 @@ async def test_a_killed_worker_and_keeper_come_back(appliance: Standing) -> None
         # Until the keeper is back, fills are refused with 503.
         while (await get(appliance.url(package, "v-avc-720/3.m4s")))[0] != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    # Operators find it where it was, though it had asked for any port.
+    assert (await get(f"{appliance.daemon.urls['admin']}/healthz"))[0] == 200
 
 
 async def test_a_restart_keeps_what_was_held(appliance: Standing) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 from runtime.errors import Problem
 from tests.appliance.conftest import Standing
 from tests.certificates import write_certificate
-from tests.packages import MadePackage, make_keys
+from tests.packages import MadePackage, make_keys, make_package
 
 
 @dataclass
@@ -32,9 +33,21 @@ class SecureStanding:
         if trusting:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        return await asyncio.open_connection(*self.address, ssl=context)
+
+    def plainly(self) -> ssl.SSLSocket:
+        """A blocking connection that hides nothing."""
+        context = ssl.create_default_context(cafile=self.chain)
+        sock = socket.create_connection(self.address, timeout=5)
+        return context.wrap_socket(
+            sock, server_hostname=self.address[0], suppress_ragged_eofs=False
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
         assert self.standing.daemon is not None
         host, _, port = self.standing.daemon.urls["tls"].removeprefix("https://").rpartition(":")
-        return await asyncio.open_connection(host, int(port), ssl=context)
+        return host, int(port)
 
     async def served(self) -> bytes:
         """The certificate that a new connection is shown."""
@@ -108,12 +121,54 @@ async def test_a_slow_reader_gets_every_byte(secure: SecureStanding) -> None:
         writer.close()
 
 
-async def test_the_last_answer_ends_with_close_notify(secure: SecureStanding) -> None:
-    reader, writer = await secure.connect()
-    writer.write(secure.request("v-avc-720/1.m4s", "Connection: close"))
-    raw = await reader.read()  # a stream cut off without it raises
-    assert raw.endswith(secure.package.files["v-avc-720/1.m4s"])
-    writer.close()
+async def test_requests_that_come_in_one_record_are_all_answered(secure: SecureStanding) -> None:
+    """OpenSSL hands over a record piece by piece; of what it still holds, no socket tells."""
+    path = "v-avc-720/init.mp4"
+    for first in ("v-avc-720/3.m4s", "v-avc-720/1.m4s"):  # cold: the others wait for it
+        one = secure.request(path)
+        count = 15_000 // len(one)
+        reader, writer = await secure.connect()
+        writer.write(secure.request(first) + one * count)
+        async with asyncio.timeout(5):
+            assert (await answer(reader))[1] == secure.package.files[first]
+            for _ in range(count):
+                assert (await answer(reader))[1] == secure.package.files[path]
+        writer.close()
+
+
+async def test_an_empty_file_is_answered(secure: SecureStanding) -> None:
+    """Nothing comes behind its head with which it could share a record."""
+    package = make_package(secure.standing.store, {"init.mp4": 1000, "1.m4s": 0})
+    secure.package = package
+    for _ in ("brought", "held"):
+        reader, writer = await secure.connect()
+        writer.write(secure.request("v-avc-720/1.m4s"))
+        async with asyncio.timeout(5):
+            assert (await answer(reader))[1] == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("ending", ["closed", "half-closed", "silent"])
+async def test_every_connection_ends_with_close_notify(secure: SecureStanding, ending: str) -> None:
+    """Without it nobody can tell the end from a cut (RFC 9112 9.8). asyncio's streams hide that."""
+    whole = b"" if ending == "silent" else secure.package.files["v-avc-720/1.m4s"]
+    request = secure.request(
+        "v-avc-720/1.m4s", "Connection: close" if ending == "closed" else "X: y"
+    )
+
+    def read() -> bytes:
+        with secure.plainly() as tls:
+            if ending != "silent":  # else it is closed after request_timeout_s
+                tls.sendall(request)
+            raw = b""
+            while piece := tls.recv(1_000_000):  # SSLEOFError, if it is cut off
+                raw += piece
+                if ending == "half-closed" and raw.endswith(whole):
+                    tls.unwrap()  # the same error
+                    break
+            return raw
+
+    assert (await asyncio.to_thread(read)).endswith(whole)
 
 
 async def test_a_new_certificate_is_used_and_drops_no_connection(secure: SecureStanding) -> None:
@@ -134,14 +189,12 @@ async def test_a_new_certificate_is_used_and_drops_no_connection(secure: SecureS
 
 
 async def test_what_is_no_handshake_is_closed(secure: SecureStanding) -> None:
-    assert secure.standing.daemon is not None
-    host, _, port = secure.standing.daemon.urls["tls"].removeprefix("https://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(*secure.address)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     with contextlib.suppress(ConnectionResetError):
         assert b"HTTP" not in await reader.read()
     writer.close()
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(*secure.address)
     writer.write(b"\x16\x03\x01\x02\x00")  # and nothing more: request_timeout_s ends it
     assert await reader.read() == b""
     writer.close()

@@ -84,6 +84,23 @@ def test_every_changed_bit_is_noticed(keys: dict[str, Identity], ring: Keyring) 
         assert refused(token, ring) == "token_invalid", index
 
 
+def test_a_token_has_one_spelling(keys: dict[str, Identity], ring: Keyring) -> None:
+    """Who has one could else make as many as they like, each of them new and sound."""
+    good = sign_path_token(claims(), keys["control"], NOW)
+    raw = base64.urlsafe_b64decode(good + "=" * (-len(good) % 4))
+    protected, unprotected, payload, signature = cbor2.loads(raw).value
+    longer = raw.replace(b"\x58\x40" + signature, b"\x59\x00\x40" + signature)
+    assert longer != raw and cbor2.loads(longer) == cbor2.loads(raw)
+    more = cbor2.CBORTag(18, [protected, {**unprotected, 99: 1}, payload, signature])
+    variants = [
+        *(base64.urlsafe_b64encode(r).rstrip(b"=").decode() for r in (longer, cbor2.dumps(more))),
+        good + "=" * (-len(good) % 4 or 4),
+        good.replace("-", "+").replace("_", "/"),
+    ]
+    for token in variants:
+        assert token == good or refused(token, ring) == "token_invalid", token
+
+
 @given(st.one_of(st.text(max_size=400), st.binary(max_size=200)))
 def test_rubbish_is_invalid_and_nothing_worse(rubbish: str | bytes) -> None:
     if isinstance(rubbish, bytes):
