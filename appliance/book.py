@@ -17,6 +17,7 @@ from runtime.errors import Problem
 
 _FORGOTTEN_AT_ONCE = 500
 _TROUBLE_CHARS = 100  # a report's bottleneck is a line
+_WHY_CHARS = 50
 
 
 class Book:
@@ -55,9 +56,12 @@ class Book:
         out = [stock for stock in self.stocks if not stock.in_service]
         if not out:
             return ""
-        said = f"cache folder {out[0].shelf.folder}: {out[0].trouble}"
+        folder, why = str(out[0].shelf.folder), out[0].trouble[:_WHY_CHARS]
         more = f", and {len(out) - 1} more" if len(out) > 1 else ""
-        return f"{said[: _TROUBLE_CHARS - len(more)]}{more}"
+        room = _TROUBLE_CHARS - len(f"cache folder : {why}{more}")
+        if len(folder) > room:  # its end tells more than its beginning
+            folder = f"…{folder[1 - room :]}"
+        return f"cache folder {folder}: {why}{more}"
 
     @property
     def openings(self) -> tuple[int, ...]:

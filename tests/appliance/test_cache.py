@@ -174,7 +174,7 @@ async def test_a_folder_that_fails_is_left_and_comes_back(
             with pytest.raises(Problem) as problem:
                 await put(cache, "pkg_x/v/new", b"new")
             assert problem.value.code == "disk_full"
-        assert not victim.in_service and str(victim.shelf.folder) in cache.trouble
+        assert not victim.in_service and f"/{victim.shelf.folder.name}: " in cache.trouble
         assert not cache.out and cache.budget_bytes == 50 * MB
         assert cache._board.folders_out == 1 << victim.shelf.number
     assert not any(key in cache for key in on_it)
@@ -262,8 +262,11 @@ async def test_a_folder_that_is_gone_is_no_end(tmp_path: Path) -> None:
 async def test_a_disk_that_stays_full_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eviction makes room twice; then somebody else takes all of it."""
-    cache = make_cache(tmp_path, 50 * MB)
+    """Eviction makes room twice; then somebody else takes all of it. Which and why is said in a
+    line, whatever the folder's name."""
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    cache = make_cache(deep, 50 * MB)
     await put_all(cache, range(20), bytes(MB))
 
     def full(*_: object) -> int:
@@ -275,7 +278,8 @@ async def test_a_disk_that_stays_full_is_left(
             assert not cache.out and cache.evictions == turn
             with pytest.raises(Problem):
                 await put(cache, "pkg_x/v/new", bytes(MB))
-    assert cache.out and "full" in cache.trouble
+    assert cache.out and cache.trouble.endswith("deep/disk0: its disk is full")
+    assert len(cache.trouble) <= 100
 
 
 async def test_too_few_descriptors_are_no_fault_of_the_disk(

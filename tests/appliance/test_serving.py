@@ -239,16 +239,16 @@ async def test_an_operator_drains_and_purges(appliance: Standing) -> None:
 
 
 async def test_a_taken_port_or_folder_is_one_sentence(
-    appliance: Standing, tmp_path_factory: pytest.TempPathFactory
+    shared: Standing, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert appliance.daemon is not None
+    assert shared.daemon is not None
     elsewhere = tmp_path_factory.mktemp("other")
     second = Standing(elsewhere, make_keys(elsewhere, "north-1"))
-    second.settings["listen"] = appliance.daemon.urls["data"].removeprefix("http://")
+    second.settings["listen"] = shared.daemon.urls["data"].removeprefix("http://")
     with pytest.raises(Exception, match=r"Cannot listen on 127\.0\.1\.1:"):
         await second.start()
     with pytest.raises(Exception, match="Another appliance uses"):
-        await Standing(appliance.data, appliance.keys).start()
+        await Standing(shared.data, shared.keys).start()
 
 
 async def operate(standing: Standing, method: str, what: str, order: dict[str, object]) -> int:

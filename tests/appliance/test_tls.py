@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,12 @@ class SecureStanding:
         return "\r\n".join(head).encode()
 
 
-@pytest.fixture
-async def secure(tmp_path: Path) -> AsyncIterator[SecureStanding]:
-    chain, key = write_certificate(tmp_path, "first")
-    standing = Standing(tmp_path, make_keys(tmp_path, "north-1"))
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureStanding]:
+    """One for all: a certificate that changed is as good as the first."""
+    data = tmp_path_factory.mktemp("secure")
+    chain, key = write_certificate(data, "first")
+    standing = Standing(data, make_keys(data, "north-1"))
     package = standing.package()
     standing.settings = {
         "tls_listen": "127.0.1.1:0",
@@ -73,9 +75,10 @@ async def secure(tmp_path: Path) -> AsyncIterator[SecureStanding]:
         "tls_key": str(key),
         "request_timeout_s": "1",
     }
-    await standing.start()
-    yield SecureStanding(standing, chain, key, package)
-    await standing.stop()
+    with asyncio.Runner() as runner:
+        runner.run(standing.start())
+        yield SecureStanding(standing, chain, key, package)
+        runner.run(standing.stop())
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
