@@ -41,13 +41,6 @@ class Listed:
         self.whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b" % (self.size, self.fields)
 
 
-def varying(lines: bytes, expires_s: int, now_s: float) -> bytes:
-    """`lines`, and how long the answer may be kept. The package never changes, and the token ends
-    with it: so for the rest of the token's life."""
-    life_s = max(0, expires_s - int(now_s))
-    return b"%bCache-Control: private, max-age=%d, immutable\r\n" % (lines, life_s)
-
-
 @functools.lru_cache(maxsize=256)
 def error(code: str, retry_s: int | None = None) -> tuple[int, bytes, bytes]:
     """Status, header lines and body of an error: short JSON with its stable code, not stored."""

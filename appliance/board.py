@@ -31,12 +31,12 @@ _FOLDERS_OUT = 1
 _ANNOUNCED = 2
 _PRESSURE = 7
 _HEADER_WORDS = 8
-_OWN_WORDS = 16  # of a row; the worker's tally follows them
-_ROW_WORDS = _OWN_WORDS + TALLY_WORDS
+OWN_WORDS = 16  # of a row; the worker's tally follows them
+ROW_WORDS = OWN_WORDS + TALLY_WORDS
 # More than is evicted at once (appliance/cache.py), several times over, for a worker looks four
 # times a second; 256 KiB.
 RING = 16_384
-_RING = _HEADER_WORDS + MAX_WORKERS * _ROW_WORDS
+_RING = _HEADER_WORDS + MAX_WORKERS * ROW_WORDS
 _WORDS = _RING + 2 * RING
 _MASK = 2**64 - 1
 _MIX = 0x9E3779B97F4A7C15  # an odd number: no two announcements have the same product
@@ -128,12 +128,12 @@ class Board:
 
     def row(self, slot: int) -> memoryview:
         """The words of a worker, indexed by `Word`."""
-        start = _HEADER_WORDS + slot * _ROW_WORDS
-        return self.words[start : start + _ROW_WORDS]
+        start = _HEADER_WORDS + slot * ROW_WORDS
+        return self.words[start : start + ROW_WORDS]
 
     def tally(self, slot: int) -> memoryview:
         """The tally of a worker, indexed by `tally.Tally`: the rest of its row."""
-        return self.row(slot)[_OWN_WORDS:]
+        return self.row(slot)[OWN_WORDS:]
 
     @property
     def pressure(self) -> float:

@@ -82,7 +82,7 @@ class Connection:
     def _look_behind(self) -> None:
         """What TLS has read ahead is read, too: no socket tells of it."""
         if self.wire.pending():
-            self.worker.loop.call_soon(self._on_pending)
+            self.worker.soon(self._on_pending)
 
     def _on_pending(self) -> None:
         if self._reading:
@@ -130,7 +130,7 @@ class Connection:
         if request is None or not request.keep_alive:
             self._part()
         elif self._reader.in_request:
-            self.worker.loop.call_soon(self._next)
+            self.worker.soon(self._next)
         elif self._half_closed:
             self._part()
         else:

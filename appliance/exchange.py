@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from appliance import answers
 from appliance.access_log import Cache
 from appliance.answers import Listed
-from appliance.board import Word
+from appliance.board import OWN_WORDS, Word
 from appliance.gate import Grant, Learn, Preflight, Reject, Serve
 from appliance.home import went_through
 from appliance.http1 import Request, head
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 # Plain ints: a member of an enum costs twice as much as an index.
 _REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
-_ANSWERS, _HIT_SUM, _HIT_BUCKETS = int(Tally.ANSWERS), int(Tally.HIT), Tally.HIT + 1
+_ANSWERS, _HIT_SUM, _HIT_BUCKETS = (
+    OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1)
+)
+_MORE = int(socket.MSG_MORE)
 _CMCD = frozenset(cmcd.HEADERS)
 # Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
 # Sent at once it is the kernel that goes on, as the client acknowledges.
@@ -68,7 +71,7 @@ class Exchange:
         self._worker = worker = connection.worker
         self._began = time.monotonic()
         connection.deadline = worker.stalled_until
-        worker.row[_REQUESTS] += 1
+        worker.counts[_REQUESTS] += 1
 
     # Deciding.
 
@@ -92,6 +95,9 @@ class Exchange:
                     self._ask(want, request, self._on_learnt)
             case Preflight():
                 self._answer(204, answers.PREFLIGHT, None)
+            case Reject("bad_request"):
+                self.request = None  # so this answer is the last
+                self.refuse("bad_request")
             case Reject(code, grant, retry_s):
                 self.grant = grant
                 self.refuse(code, retry_s=retry_s)
@@ -108,10 +114,10 @@ class Exchange:
             self._note_players_words(listed, request)
         if not request.plain and not self._meets_conditions(listed, request):
             return
-        self._file = file = self._worker.open_file(listed)
+        self._file = file = worker.open_file(listed)
         if file is not None:
             self._cache = "hit"
-            self._worker.row[_HITS] += 1
+            worker.counts[_HITS] += 1
         elif request.method == b"GET":
             self._ask(listed.want, request, self._on_landed)
             return
@@ -152,10 +158,9 @@ class Exchange:
         """Sends the head of the file's answer, and then its bytes."""
         if self._cache == "hit":
             us = int((time.monotonic() - self._began) * 1e6)
-            tally = self._worker.tally
-            tally[_HIT_SUM] += us
-            tally[_HIT_BUCKETS + BUCKET[us.bit_length()]] += 1
-        varying = self._varying(self._cache)
+            counts = self._worker.counts
+            counts[_HIT_SUM] += us
+            counts[_HIT_BUCKETS + BUCKET[us.bit_length()]] += 1
         file, offset, end = self._file, self._offset, self._end
         if self._partial:
             self._status = 206
@@ -166,19 +171,19 @@ class Exchange:
             self._status = 200
             start = listed.whole
         closing = b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n"
-        if request.method == b"HEAD" or offset == end:  # the head is all there is
+        body = b""
+        if offset == end or request.method == b"HEAD":  # the head is all there is
             self._file = None
-        elif file is not None and self._arrival is None and (body := file.body) is not None:
+        elif file is not None and self._arrival is None and (held := file.body or file.load()):
             self._file = None
             self._body_bytes = end - offset
-            self._out = b"".join((start, varying, closing, body[offset:end]))
-            self._pump()
-            return
-        self._out = b"".join((start, varying, closing))
+            body = held[offset:end]
+        self._out = b"".join((start, self._varying(self._cache), closing, body))
         self._pump()
 
     def _varying(self, cache: Cache) -> bytes:
-        """The lines that the file alone does not tell (Cache-Status: RFC 9211)."""
+        """The lines that the file alone does not tell (Cache-Status: RFC 9211). The answer may be
+        kept for the rest of the token's life: the package never changes, and ends with it."""
         assert self.grant is not None
         worker = self._worker
         lines = worker.hit_lines if cache == "hit" else worker.miss_lines
@@ -186,7 +191,11 @@ class Exchange:
             lines += self._dynamic(cache)
         elif worker.duress_line:
             lines += worker.duress_line
-        return answers.varying(lines, self.grant.expires_s, worker.clock_s)
+        life_s = self.grant.expires_s - worker.second
+        return b"%bCache-Control: private, max-age=%d, immutable\r\n" % (
+            lines,
+            life_s if life_s > 0 else 0,
+        )
 
     def _dynamic(self, cache: Cache) -> bytes:
         """The line CMSD-Dynamic. The kernel is asked about the connection, which with the telling
@@ -322,7 +331,7 @@ class Exchange:
         try:
             out, file = self._out, self._file
             if out:
-                sent = wire.send(out, 0 if file is None else socket.MSG_MORE)
+                sent = wire.send(out, 0 if file is None else _MORE)
                 if sent < len(out):
                     self._out = memoryview(out)[sent:]
                     self._write_later()
@@ -422,8 +431,9 @@ class Exchange:
             self._leave_arrival()
         self._file = None
         if self._status:
-            self._worker.tally[_ANSWERS + self._status // 100] += 1
-            self._worker.row[_BYTES_OUT] += self._sent
+            counts = self._worker.counts
+            counts[_ANSWERS + self._status // 100] += 1
+            counts[_BYTES_OUT] += self._sent
             self._worker.record(
                 self.request,
                 self._listed,

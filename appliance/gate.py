@@ -20,6 +20,7 @@ from typing import NamedTuple
 from appliance.access_log import session_part
 from appliance.answers import Listed
 from appliance.doubts import DOUBT_S, Doubts
+from appliance.http1 import is_target
 from appliance.want import FileWant, inventory_want, listed_want
 from media import cmsd
 from media.fleet import Notices
@@ -183,12 +184,15 @@ class Gate:
                 listed is not None
                 and (grant.renditions is None or _allowed(grant, listed.rendition_id))
                 and method in _READING
+                and (query < 0 or is_target(target))
             ):
                 return _tuple(Serve, (listed, grant))
         return self._walk(method, target, address, now_s)
 
     def _walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
         """The whole way, step by step."""
+        if not is_target(target):
+            return Reject("bad_request")
         if method not in _READING:
             return Preflight() if method == b"OPTIONS" else Reject("method_not_allowed")
         address_path = target.partition(b"?")[0]

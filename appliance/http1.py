@@ -5,8 +5,9 @@ limits are ours. No I/O and no clock here. A request with a body is refused, so 
 smuggled behind one (RFC 9112 11.2).
 
 A player sends the same fields with every segment that it asks for, so the fields of a head that was
-parsed are remembered: the next head with the same bytes behind its request line means the same, and
-only its target is looked at.
+parsed are remembered: the next head with the same bytes behind its request line means the same. Its
+target is then taken as it stands: whoever knows it, byte for byte, need not look at it, and who
+does not asks `is_target` first.
 """
 
 import re
@@ -23,8 +24,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*[ \t]*")  # RFC 9110 7.2
 _CRLF = b"\r\n"
 _GET, _VERSION = b"GET ", b" HTTP/1.1"
-# What a target is made of when nothing about it needs a parser (RFC 3986 3.3 and 3.4).
-_PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@%/?"
+_TARGET_BYTES = bytes(range(0x21, 0x7F))
 _SEEN_BYTES = 2048
 _tuple = tuple.__new__  # a named tuple without the detour through its constructor
 _SEEN_HEADS = 1024  # some 4 MB at most
@@ -50,9 +50,9 @@ REASONS = {
 
 
 class Request(NamedTuple):
-    """A request without a body, its target in origin form. Header names are lower case; repeated
-    fields are one, joined by commas (RFC 9110 5.3). `plain`: a GET of the whole, whatever its
-    client holds, and no header says more."""
+    """A request without a body, its target in origin form, or what `is_target` says no to. Header
+    names are lower case; repeated fields are one, joined by commas (RFC 9110 5.3). `plain`: a GET
+    of the whole, whatever its client holds, and no header says more."""
 
     method: bytes
     target: bytes
@@ -108,11 +108,14 @@ class RequestReader:
             # All that has come may be a head whose fields were seen before.
             end = unread.find(_CRLF)
             seen = self._seen.get(unread[end:])
-            if seen is not None:
-                target = _plain_target(unread[:end])
-                if target is not None:
-                    self._unread = b""
-                    return _tuple(Request, (b"GET", target, *seen))
+            if (
+                seen is not None
+                and unread.startswith(b"GET /")
+                and unread.endswith(_VERSION, 0, end)
+                and end <= MAX_TARGET_BYTES
+            ):
+                self._unread = b""
+                return _tuple(Request, (b"GET", unread[4 : end - 9], *seen))
         while self._unread:
             begins = not self._begun
             piece = self._take_piece()
@@ -227,17 +230,9 @@ class RequestReader:
         self._request = Request(method, target, self._headers, keep_alive, plain)
 
 
-def _plain_target(line: bytes) -> bytes | None:
-    """The target of `GET /… HTTP/1.1`, if nothing in the line needs a parser."""
-    target = line[4:-9]
-    if (
-        line[:5] != b"GET /"
-        or line[-9:] != _VERSION
-        or len(target) > MAX_TARGET_BYTES
-        or target.translate(None, _PLAIN_BYTES)
-    ):
-        return None
-    return target
+def is_target(target: bytes) -> bool:
+    """No byte is in it that a request line cannot have, as llhttp has it."""
+    return not target.translate(None, _TARGET_BYTES)
 
 
 def _origin_form(target: bytes) -> bytes:

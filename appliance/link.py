@@ -95,9 +95,15 @@ class KeeperLink:
     """A worker's end. One arrival per file, however many connections wait for it."""
 
     def __init__(
-        self, socket_path: Path, load: WorkerLoad, find: Callable[[str], OpenFile]
+        self,
+        socket_path: Path,
+        load: WorkerLoad,
+        find: Callable[[str], OpenFile],
+        after: Callable[[], None] = lambda: None,
     ) -> None:
-        """`find` opens a held file by its key, or raises OSError."""
+        """`find` opens a held file by its key, or raises OSError; `after` is called after each
+        message from the keeper."""
+        self._after = after
         self._path = socket_path
         self._find = find
         self._load = load
@@ -116,6 +122,7 @@ class KeeperLink:
                 connected()
                 async for line in reader:
                     self._take(json.loads(line))
+                    self._after()
             except (OSError, ValueError) as error:
                 logger().warning("keeper_away", why=str(error))
             finally:

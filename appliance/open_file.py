@@ -12,11 +12,11 @@ _PROBE = [bytearray(1)]
 class OpenFile:
     """A descriptor that closes when nobody refers to it any more."""
 
-    __slots__ = ("_body", "descriptor", "inode", "size")
+    __slots__ = ("body", "descriptor", "inode", "size")
 
     def __init__(self, path: Path | str) -> None:
         """Raises OSError."""
-        self._body: bytes | None = None
+        self.body: bytes | None = None
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(self.descriptor)
         self.size = status.st_size
@@ -26,17 +26,17 @@ class OpenFile:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
 
-    @property
-    def body(self) -> bytes | None:
-        """All bytes of a small file; None of a large one, or if the disk had to be waited for."""
-        if self._body is None and self.size <= SMALL_BYTES:
+    def load(self) -> bytes | None:
+        """All bytes of a small file, in `body` from now on; None of a large one, or if the disk had
+        to be waited for."""
+        if self.size <= SMALL_BYTES:
             buffer = bytearray(self.size)
             try:
                 if os.preadv(self.descriptor, [buffer], 0, os.RWF_NOWAIT) == self.size:
-                    self._body = bytes(buffer)
+                    self.body = bytes(buffer)
             except OSError:  # cold, or a file system that cannot tell
                 pass
-        return self._body
+        return self.body
 
     def is_resident(self, offset: int, count: int) -> bool:
         """Whether these bytes can be sent without waiting for the disk, as far as two probes tell:

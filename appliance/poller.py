@@ -22,7 +22,9 @@ _Call = Callable[[], None]
 class Poller:
     """Calls back when descriptors can be read or written. Level-triggered."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, after: _Call = lambda: None) -> None:
+        """`after` is called after each turn."""
+        self._after = after
         self._epoll = select.epoll()
         self._readers: dict[int, _Call] = {}
         self._writers: dict[int, _Call] = {}
@@ -76,6 +78,10 @@ class Poller:
             self._epoll.register(number, wanted)
 
     def _turn(self) -> None:
+        self._serve()
+        self._after()
+
+    def _serve(self) -> None:
         readers, writers = self._readers, self._writers
         later = []
         for number, events in self._epoll.poll(0, _EVENTS):

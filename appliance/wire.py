@@ -22,7 +22,8 @@ from appliance.certificates import Certificates
 from appliance.open_file import OpenFile
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST, and no client takes it for whole
-_TLS_BYTES = 256 * 1024  # sixteen records, read at once
+_RECORD_BYTES = 16 * 1024  # the most that TLS puts into one
+_TLS_BYTES = 16 * _RECORD_BYTES  # read at once
 
 
 class Wire(Protocol):
@@ -138,12 +139,18 @@ class Secure:
         if got == 0:
             return 0
         sent, end = 0, ahead + got
+        several = end > _RECORD_BYTES
+        if several:  # they leave together: a segment and a wake-up for all, not for each
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
             while sent < end:
                 sent += self._write(buffer[sent:end])
         except BlockingIOError:
             if sent == 0:
                 raise
+        finally:
+            if several:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         self._head = b""  # it is shorter than a record, and so left with the first bytes
         return sent - ahead
 

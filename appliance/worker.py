@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.access_log import NOBODY, Cache, Stamps, line, method_part, quoted
 from appliance.answers import Listed
-from appliance.board import EPOCH, Board, Word
+from appliance.board import EPOCH, ROW_WORDS, Board, Word
 from appliance.certificates import Certificates
 from appliance.connection import Connection
 from appliance.doors import Door, Doors
@@ -64,7 +64,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
-        self.poller = Poller(self.loop)
+        self.poller = Poller(self.loop, self._count)
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
         self.quoted_name = cmsd.quoted(appliance_id)
@@ -84,6 +84,7 @@ class Worker:
         self._board = Board(home / "board")
         self._words = self._board.words
         self.row = self._board.row(slot)
+        self.counts = [0] * ROW_WORDS  # what came since the last turn; a list's item costs half
         self.gate = Gate(Keyring([]))
         self._orders = (
             _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
@@ -96,7 +97,7 @@ class Worker:
             lambda grant, path: self.gate.find(grant, path, self.clock_s),
             on=settings.early_fills > 0,
         )
-        self.link = KeeperLink(keeper_socket, self.load, self._open)
+        self.link = KeeperLink(keeper_socket, self.load, self._open, self._count)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
         self._by_inode: dict[int, set[str]] = {}  # two disks may have the same number
         self._heard = self._board.announced
@@ -217,6 +218,22 @@ class Worker:
         self._doors.left(connection.address)
         self.row[Word.OPEN] = self._doors.inside
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """`call`, in the loop's next turn."""
+        self.loop.call_soon(self._do, call)
+
+    def _do(self, call: Callable[[], None]) -> None:
+        call()
+        self._count()
+
+    def _count(self) -> None:
+        """What was counted is on the board: after each event, or some that came together."""
+        row, counts = self.row, self.counts
+        for word, more in enumerate(counts):
+            if more:
+                row[word] += more
+                counts[word] = 0
+
     # Its own life.
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -261,6 +278,7 @@ class Worker:
     def _tick(self) -> None:
         """What is done a few times a second, for all connections at once."""
         self._look_at_clocks()
+        self._count()
         if self.row[Word.ACKED] != self._board.epoch:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
@@ -287,6 +305,7 @@ class Worker:
         """What depends on the time alone, and may be a tick old."""
         self.now = now = time.monotonic()
         self.clock_s = time.time()
+        self.second = int(self.clock_s)
         self.request_until = now + self.settings.request_timeout_s
         self.idle_until = now + self.settings.idle_timeout_s
         self.stalled_until = now + self.settings.send_stall_s
