@@ -42,6 +42,7 @@ class Fill:
         self.watchers: list[Callable[[Fill], None]] = []
         self._told_bytes = 0
         self._told_s = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
 
     @property
@@ -61,16 +62,24 @@ class Fill:
         assert self.size is not None
         may_leave = releasable(self.size, self.landed, held=False)
         more = may_leave - self._told_bytes
-        if more > 0 and (
-            self._told_bytes == 0 or more >= _NEWS_BYTES or now_s - self._told_s >= _NEWS_S
-        ):
+        if more <= 0:
+            return
+        if self._told_bytes == 0 or more >= _NEWS_BYTES or now_s - self._told_s >= _NEWS_S:
             self._told_bytes, self._told_s = may_leave, now_s
             self.tell()
+        elif self._later is None:  # the source may pause, and these bytes wait for no others
+            self._later = asyncio.get_running_loop().call_later(_NEWS_S, self._tell_the_rest)
+
+    def _tell_the_rest(self) -> None:
+        self._later = None
+        self.tell_progress(asyncio.get_running_loop().time())
 
     def tell(self) -> None:
         """Watchers learn the present state."""
         if self.ended:
             self._ended.set()
+            if self._later is not None:
+                self._later.cancel()
         for watcher in tuple(self.watchers):
             watcher(self)
 
