@@ -20,7 +20,9 @@ from runtime.titles import all_titles, find_title, is_title_id
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 title_app = typer.Typer(
-    no_args_is_help=True, help="Show, publish, unpublish or delete a title.", add_completion=False
+    no_args_is_help=True,
+    help="Show, publish, unpublish or delete a title.\n\nExample: nearcast title show Film",
+    add_completion=False,
 )
 app.add_typer(title_app, name="title")
 

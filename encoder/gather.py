@@ -68,7 +68,11 @@ async def gather(source: str, *, decode: bool = True) -> Evidence:
 async def _open(source: str) -> AsyncIterator[tuple[Place, _Address]]:
     if source.startswith(("http://", "https://")):
         async with open_web() as web:
-            yield web, _web_address(source)
+            try:
+                address = _web_address(source)
+            except ValueError as error:
+                raise Problem("bad_request", f"{source} is not an address: {error}.") from None
+            yield web, address
     elif Path(source).is_dir():
         yield Folder(Path(source)), _package(Folder.base_url)
     else:

@@ -72,7 +72,9 @@ def read_ladder(path: Path) -> Ladder:
     gop_s and segment_gops. Raises Problem `bad_settings`."""
     try:
         return Ladder.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise Problem("bad_settings", f"{path} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Problem("bad_settings", f"{path} is not a ladder: {error}.") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

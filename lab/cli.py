@@ -17,7 +17,10 @@ from runtime.log import configure
 _TABLE_COLUMNS = 110
 
 app = typer.Typer()
-bench = typer.Typer(help="Us beside our peers, on this machine.", no_args_is_help=True)
+bench = typer.Typer(
+    help="Us beside our peers, on this machine.\n\nExample: nearcast bench serve",
+    no_args_is_help=True,
+)
 app.add_typer(bench, name="bench")
 
 

@@ -4,9 +4,11 @@ Counters are cumulative since the boot named by `boot_id`, never "since the last
 nothing is lost when a report is. Unknown fields are ignored, so that two versions can talk.
 """
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -19,7 +21,11 @@ from media.ids import Name, PackageId, RenditionId, SessionId, Sha256, TitleId
 from media.pattern import Pattern
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=200)]
-ClientAddress = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]{2,45}$")]
+ClientAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F:.]{2,45}$"),
+    AfterValidator(lambda text: ip_address(text) and text),  # ValueError: it only looks like one
+]
 HealthState = Literal["serving", "strained", "draining", "out"]
 
 # A heartbeat is at most 2 KB (DESIGN.md); a larger body is refused before it is parsed.

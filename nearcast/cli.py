@@ -104,7 +104,7 @@ def demo(
     """
     from nearcast.demo import run_demo
 
-    settings = _settings(config)
+    settings = _settings(config, json)
     with contextlib.ExitStack() as stack:
         if data is None and once:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearcast-demo-")))
@@ -134,7 +134,7 @@ def up(
     """
     from nearcast.cluster import Cluster, until_interrupted
 
-    settings = _settings(config)
+    settings = _settings(config, json)
 
     async def run() -> None:
         cluster = Cluster(data, appliances, settings, config)
@@ -166,11 +166,11 @@ def doctor(json: JsonOption = False) -> None:
     raise typer.Exit(0 if fine else 1)
 
 
-def _settings(config: Path | None) -> ClusterSettings:
+def _settings(config: Path | None, json: bool) -> ClusterSettings:
     async def read() -> ClusterSettings:
         return load(ClusterSettings, "nearcast", file=config)
 
-    return perform(read())
+    return perform(read(), json=json)
 
 
 def _announce(cluster: "Cluster", json: bool) -> None:

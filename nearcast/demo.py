@@ -22,7 +22,7 @@ from nearcast.settings import ClusterSettings
 from nearcast.walk import Walker, decode_errors
 from runtime.client import Client
 from runtime.console import err, out, signed_in
-from runtime.errors import Problem
+from runtime.errors import Problem, problem_of
 
 APPLIANCES = 4
 TITLE = "Nearcast demo"
@@ -62,7 +62,7 @@ async def run_demo(
 ) -> DemoResult | None:
     """Everything runs, and the film plays; returns when interrupted, or with `once` the result."""
     if film is not None and not film.is_file():
-        raise Problem("empty_file", f"There is no file {film}.")
+        raise Problem("bad_request", f"There is no file {film}.")
     cluster = Cluster(data, APPLIANCES, settings, config)
     with err.status("Starting …") as status:
         await cluster.start(lambda part: status.update(f"Starting {part} …"))
@@ -101,13 +101,13 @@ async def _title_of(cluster: Cluster, film: Path) -> Title:
         if ready:
             return ready[0]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "nearcast", "upload", str(film), "--title", name, "--wait",
-            "--data", str(cluster.data), "--json",
+            sys.executable, "-m", "nearcast", "upload", str(film.absolute()), "--title", name,
+            "--wait", "--data", str(cluster.data), "--json",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         said, _ = await process.communicate()
         if process.returncode != 0:
-            raise Problem("encode_failed", f"The film was not published: {said.decode().strip()}")
+            raise problem_of(said) or Problem("encode_failed", "The film was not published.")
         found = await api.call("GET", "/v1/titles", TitlePage, query={"q": name})
         return found.titles[0]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from runtime.api import REQUEST_ID
-from runtime.errors import CODES, Problem, ProblemDetails
+from runtime.errors import Problem, problem_of
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -134,10 +134,4 @@ class Client:
 
 
 def _problem(raw: bytes, status: int, away: str) -> Problem:
-    try:
-        details = ProblemDetails.model_validate_json(raw)
-    except ValidationError:
-        return Problem(away, f"the answer was HTTP {status}")
-    if details.code not in CODES:
-        return Problem(away, f"{details.code}: {details.detail}")
-    return Problem(details.code, details.detail)
+    return problem_of(raw) or Problem(away, f"the answer was HTTP {status}")

@@ -7,7 +7,7 @@ members. A code is stable; sentences may improve.
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,16 @@ class Problem(Exception):
             hint=self.kind.hint,
             request_id=request_id,
         )
+
+
+def problem_of(raw: bytes) -> Problem | None:
+    """The Problem that a service's answer, or a failed command's JSON, tells of; None if none of
+    ours."""
+    try:
+        details = ProblemDetails.model_validate_json(raw)
+    except ValidationError:
+        return None
+    return Problem(details.code, details.detail) if details.code in CODES else None
 
 
 def as_json(problem: Problem) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from runtime.titles import find_title
 from steering import purge_cli
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
-fleet = typer.Typer(help="The appliances of the cluster.", no_args_is_help=True)
+fleet = typer.Typer(
+    help="The appliances of the cluster.\n\nExample: nearcast fleet list", no_args_is_help=True
+)
 app.add_typer(fleet, name="fleet")
 fleet.command()(purge_cli.purge)
 fleet.command()(purge_cli.purges)

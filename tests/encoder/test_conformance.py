@@ -340,6 +340,8 @@ async def test_nothing_to_check(tmp_path: Path) -> None:
         with pytest.raises(Problem) as caught:
             await check_package(source)
         assert caught.value.code == "not_found"
+    with pytest.raises(Problem, match=r"http://\[/ is not an address"):
+        await check_package("http://[/")
 
 
 # The command

@@ -2,18 +2,31 @@
 
 from datetime import UTC, datetime
 
+import pytest
+from pydantic import ValidationError
+
 from media.fleet import (
     MAX_REPORT_BYTES,
     MAX_STARVED,
     Counters,
     Quality,
+    RankRequest,
     Report,
     StarvedSession,
     fitting,
 )
 from media.ids import id_from
 
+P = id_from("pkg", 1_700_000_000_000, 1)
 MOST = 2**53  # beyond this JSON's readers disagree
+
+
+def test_a_client_s_address_is_one() -> None:
+    for good in ("192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"):
+        assert RankRequest(package_id=P, client=good).client == good
+    for bad in ("999.1.1.1", "192.0.2", "bad", ":::", ""):  # most look like one
+        with pytest.raises(ValidationError):
+            RankRequest(package_id=P, client=bad)
 
 
 def test_the_largest_report_fits() -> None:

@@ -1,6 +1,7 @@
 """The command line: every command explains itself, and none loads what it does not need."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -32,6 +33,27 @@ def test_every_command_has_help_with_an_example_and_json(name: str) -> None:
     for leaf in leaves.values():
         assert "Example: nearcast" in (leaf.help or ""), leaf.name
         assert "json" in {parameter.name for parameter in leaf.params}, leaf.name
+
+
+def test_groups_have_an_example_too() -> None:
+    for name in COMMANDS:
+        room = typer.main.get_group(importlib.import_module(COMMANDS[name][0]).app)
+        assert "Example: nearcast" in (room.commands[name].help or ""), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["up", "--config", "/nowhere.toml"], "bad_settings"),
+        (["demo", "--config", "/nowhere.toml"], "bad_settings"),
+        (["demo", "--once", "--film", "/nowhere.mp4"], "bad_request"),
+    ],
+)
+def test_what_does_not_start_says_so_in_json(arguments: list[str], code: str) -> None:
+    done = subprocess.run(
+        [*NEARCAST, *arguments, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and json.loads(done.stdout)["code"] == code and done.stderr == ""
 
 
 def test_version_and_unknown_commands() -> None:
