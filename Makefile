@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 ARGS ?=
+# Some machines set it. Without compiled files, each of some hundred processes compiles the house.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint accept soak doctor clean help
 
@@ -17,8 +19,9 @@ help:
 demo: $(VENV)/runtime web/vendor/stamp
 	@$(BIN)/nearcast demo $(ARGS)
 
+# Three workers for two cores: stories wait half of their time.
 test: lint
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 lint: $(VENV)/test web/vendor/stamp
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }

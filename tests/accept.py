@@ -50,9 +50,7 @@ def main() -> int:
         ),
         _tests(
             "Ctrl-C and SIGTERM leave no process and no half-written object",
-            "tests/stories/test_bad_input.py",
-            "-k",
-            "ending_up",
+            "tests/stories/test_ending.py",
         ),
         _tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance"),
         _tests(
@@ -65,7 +63,7 @@ def main() -> int:
             "tests/appliance/test_fuzz.py",
             NEARCAST_FUZZ="500000",
         ),
-        _tests("the whole suite passes", "tests"),
+        _tests("the whole suite passes", "tests", "-n3"),
         *_bench("serve", "nginx"),
         *_bench("fill", "nginx"),
         *_bench("fill", "varnish", "--case=herd"),

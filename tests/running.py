@@ -14,8 +14,21 @@ from typing import Any
 
 import imageio_ffmpeg
 
+from tests.console import run_nearcast
+
 NEARCAST = [sys.executable, "-m", "nearcast"]
-FREE_PORTS = "[nearcast]\ncontrol_port = 0\nsteering_port = 0\ndata_port = 0\nadmin_port = 0\n"
+# Free ports, and Argon2 as light as it gets: every command signs in anew.
+CONFIG = """
+[nearcast]
+control_port = 0
+steering_port = 0
+data_port = 0
+admin_port = 0
+[control_plane]
+argon2_passes = 1
+argon2_memory_kib = 8
+argon2_lanes = 1
+"""
 FRAMES, RATE = 288, 24  # twelve seconds
 
 
@@ -36,13 +49,7 @@ class Running:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
-        return subprocess.run(
-            [*NEARCAST, *arguments, "--data", str(self.data)],
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        return run_nearcast([*arguments, "--data", str(self.data)])
 
     def access_log(self, appliance_id: str) -> list[dict[str, Any]]:
         """What the appliance has served so far."""
@@ -94,7 +101,7 @@ def running_cluster(
     """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "test.toml"
-    config.write_text(FREE_PORTS)
+    config.write_text(CONFIG)
     data = folder / "data"
     process = subprocess.Popen(
         [

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lab.bench import Effort
+from lab.fill import bench_fill
 from lab.forgery import forged_requests, offer
 from lab.serve import bench_serve
 from lab.stand import RENDITION, standing, verify
@@ -48,12 +49,16 @@ def test_a_short_run_has_figures_of_both_sides() -> None:
 
 
 @pytest.mark.story
-def test_a_herd_costs_the_store_one_request_and_all_get_it_right() -> None:
+async def test_a_herd_costs_the_store_one_request_and_all_get_it_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     need_programs("nginx", "wrk", "taskset")
-    rows = _bench("fill", "--case=herd", "--pairs=1", "--seconds=1")
-    assert isinstance(rows["herd-upstream"], dict) and isinstance(rows["herd-right"], dict)
-    assert rows["herd-upstream"]["ours"] == 1
-    assert rows["herd-right"]["ours"] == rows["herd-right"]["peer"] == 500
+    monkeypatch.setattr("lab.fill._HERD_CLIENTS", 100)
+    monkeypatch.setattr("lab.fill._WARM_BYTES_PER_S", 0)  # no figure is taken
+    rows = await bench_fill("nginx", ["herd"], Effort(1, 1), lambda case: None)
+    found = {row.case: row for row in rows}
+    assert found["herd-upstream"].ours == 1
+    assert found["herd-right"].ours == found["herd-right"].peer == 100
 
 
 @pytest.mark.story

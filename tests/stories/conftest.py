@@ -25,13 +25,13 @@ def clips() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def film(cluster: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A published title of twelve seconds, as `title show` tells it."""
     clip = make_clip(tmp_path_factory.mktemp("film") / "twelve.mp4")

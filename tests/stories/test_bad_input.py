@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import NEARCAST, Running, make_clip, running_cluster
+from tests.running import NEARCAST, Running, make_clip
 from tests.stories.test_fleet import eventually
 
 
@@ -181,22 +181,3 @@ def stored(cluster: Running, prefix: str) -> list[str]:
     """Keys of the store below a prefix, hidden ones included."""
     top = cluster.data / "store" / prefix
     return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.is_file())
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ending_up_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """In the middle of an encode: no process, no half-written object, and a start that goes on."""
-    from tests.running import processes_of
-
-    clip = make_clip(tmp_path / "clip.mp4", frames=960, size="1280x720")
-    with running_cluster(tmp_path, appliances=1) as cluster:
-        cluster.nearcast("upload", str(clip), "--title", "Unfinished")
-        eventually(lambda: any("ffmpeg" in argv for argv in processes_of(cluster.data)))
-        cluster.process.send_signal(number)
-        assert cluster.process.wait(30) == 0
-        assert processes_of(cluster.data) == []
-        assert stored(cluster, "titles") == [] and stored(cluster, ".uploads") == []
-        assert not (cluster.data / "run.json").exists()
-        temporary = [p for p in cluster.data.rglob("*") if p.suffix in (".tmp", ".part")]
-        assert temporary == []

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import FREE_PORTS, NEARCAST, make_clip, processes_of
+from tests.running import CONFIG, NEARCAST, make_clip, processes_of
 
 
 @pytest.mark.timeout(180)
 def test_once(tmp_path: Path) -> None:
     config = tmp_path / "test.toml"
-    config.write_text(FREE_PORTS)
+    config.write_text(CONFIG)
     film = make_clip(tmp_path / "film.mp4", size="320x180")
     data = tmp_path / "data"
     done = subprocess.run(
