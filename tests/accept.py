@@ -40,6 +40,7 @@ def main() -> int:
         _tests(
             "in Chromium the film plays to its end through hls.js, and goes on after a SIGKILL",
             "tests/stories/test_browser.py",
+            **({"NEARCAST_CLIPS": os.path.relpath(CLIP.parent, ROOT)} if CLIP.exists() else {}),
         ),
         _tests(
             "ffmpeg decodes the HLS and DASH session manifests, every frame of every rendition",

@@ -96,12 +96,16 @@ class Running:
 
 @contextmanager
 def running_cluster(
-    folder: Path, appliances: int = 4, *, through: Sequence[str] = ()
+    folder: Path,
+    appliances: int = 4,
+    *,
+    sites: Sequence[str] = ("north", "south", "west"),
+    through: Sequence[str] = (),
 ) -> Iterator[Running]:
     """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "test.toml"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG.replace("[nearcast]", f"[nearcast]\nsites = {list(sites)}"))
     data = folder / "data"
     process = subprocess.Popen(
         [

@@ -47,14 +47,14 @@ async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
 def long_film(
     cluster: Running, clips: Path | None, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """Twenty seconds: of a real clip where there is one."""
+    """One that plays for a while after the kill: of a real clip, if NEARCAST_CLIPS says where."""
     film = tmp_path_factory.mktemp("long") / "film.webm"
     clip = clips / "bbb_720p_30s.webm" if clips else None
     if clip is not None and clip.exists():
         ffmpeg("-i", clip, "-t", str(FILM_S), "-c", "copy", film)
     else:
-        film = make_clip(film.with_suffix(".mp4"), frames=FILM_S * RATE, size="1280x720")
-    return dict(cluster.nearcast("upload", str(film), "--title", "Twenty", "--wait")["title"])
+        film = make_clip(film.with_suffix(".mp4"), frames=FILM_S * RATE)
+    return dict(cluster.nearcast("upload", str(film), "--title", "Long", "--wait")["title"])
 
 
 async def test_from_signing_in_to_the_last_picture(

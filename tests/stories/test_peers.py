@@ -12,7 +12,7 @@ from tests.stories.test_fleet import answers, eventually, state, wait_for_roster
 @pytest.mark.timeout(180)
 def test_an_appliance_fills_from_its_peer(tmp_path: Path) -> None:
     """Two appliances; one loses its disk, and gets all back from the other, not from the store."""
-    with running_cluster(tmp_path, appliances=4) as cluster:
+    with running_cluster(tmp_path, appliances=2, sites=["north"]) as cluster:
         clip = make_clip(tmp_path / "clip.mp4", frames=96, size="320x180")
         cluster.nearcast("upload", str(clip), "--title", "Peer", "--wait")
         package_id = cluster.nearcast("title", "show", "Peer")["package_id"]
