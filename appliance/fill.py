@@ -22,6 +22,7 @@ MAX_FLIGHTS = 4096
 _NEWS_BYTES = 1024 * 1024
 _NEWS_S = 0.05
 _PATIENCE_LEFT = 0.75  # of a source's time, when its bytes begin to prolong it
+_LEAST_BYTES = 32 * 1024  # that do so: a source that trickles holds a reservation and its waiters
 _DISTRUST_S = 60.0
 _MAX_DISTRUSTED = 10_000
 
@@ -99,10 +100,11 @@ class _Catch:
 
     async def pour(self, source: Source, stall_s: float) -> None:
         """Everything from the byte reached has come from this source. Raises what it raises,
-        WrongLength, TimeoutError when nothing comes for a while, and the fill's Problem."""
+        WrongLength, TimeoutError when next to nothing comes for a while, and the fill's Problem."""
         fill = self._fill
         self._source, self._stall_s = source, stall_s
         self._until_s = self._loop.time() + stall_s
+        self._worth_waiting = fill.landed + _LEAST_BYTES
         async with asyncio.timeout_at(self._until_s) as self._patience:
             await source.pour(fill.want, fill.landed, self._take)
         if fill.given_up is not None:
@@ -126,8 +128,12 @@ class _Catch:
         self._digest.update(piece)
         self._bytes_by_kind[self._source.kind] += len(piece)
         now_s = self._loop.time()
-        if now_s > self._until_s - _PATIENCE_LEFT * self._stall_s:  # seldom: a timer is not cheap
+        if (
+            now_s > self._until_s - _PATIENCE_LEFT * self._stall_s  # seldom: a timer is not cheap
+            and landed >= self._worth_waiting
+        ):
             self._until_s = now_s + self._stall_s
+            self._worth_waiting = landed + _LEAST_BYTES
             self._patience.reschedule(self._until_s)
         if fill.landing is None:
             self.gathered += piece
@@ -256,8 +262,9 @@ class Fills:
         self._cache.check_fits(fill.size or 0)
         catch = _Catch(fill, self._cache, self.bytes_by_kind)
         store_away = False
+        missing: set[str] = set()
         for source in self._in_order(fill):
-            if self._distrusts(source, fill.want):
+            if source.name in missing or self._distrusts(source, fill.want):
                 continue
             breaker = self._breakers.setdefault(source.name, Breaker())
             if not breaker.allows(time.monotonic()):
@@ -273,6 +280,7 @@ class Fills:
                 liars = catch.givers[:-1] or [source]
             except Missing:
                 breaker.record(True, time.monotonic())
+                missing.add(source.name)
                 continue
             except WrongLength as error:
                 logger().warning("source_lies", source=source.name, why=str(error))
@@ -297,10 +305,13 @@ class Fills:
         raise Problem("fill_failed")
 
     def _in_order(self, fill: Fill) -> tuple[Source, ...]:
+        """The file's home, the peers, the store; and the store once more, which may have broken off
+        by chance, or come to an end that was begun by a peer that lies."""
         home = fill.home
-        if home is None:
-            return tuple(self.sources)
-        return (home, *(source for source in self.sources if source.name != home.name))
+        first = () if home is None else (home,)
+        others = (source for source in self.sources if home is None or source.name != home.name)
+        last = (source for source in self.sources if source.kind == "store")
+        return (*first, *others, *last)
 
     async def _commit(self, fill: Fill, gathered: bytearray) -> None:
         if fill.landing is None:
