@@ -42,7 +42,9 @@ class Watch:
         self._board, self._cache, self._fills = board, cache, fills
         self._settings = settings
         self._draining = draining
-        self._tallies = [board.tally(slot) for slot in range(MAX_WORKERS)]
+        # Of workers that there are, and of those that an earlier run had.
+        self._slots = [n for n in range(MAX_WORKERS) if n < settings.workers or any(board.row(n))]
+        self._tallies = {slot: board.tally(slot) for slot in self._slots}
         # The board remembers earlier boots; what is told begins with this one.
         self._words_before = {word: board.total(word) for word in Word}
         self._tally_before = self._tally()
@@ -171,13 +173,13 @@ class Watch:
             sheds=tally[Tally.SHED + Priority.FIRST] + tally[Tally.SHED + Priority.RUNNING],
             fills=self._fills.started,
             fill_failures=self._fills.failures,
-            cpu_us=tuple(each[Tally.CPU_US] for each in self._tallies),
+            cpu_us=tuple(each[Tally.CPU_US] for each in self._tallies.values()),
             lag_s=self._lag_s(now_s),
         )
 
     def _alive(self) -> list[int]:
         """The slots of the workers that serve."""
-        return [slot for slot in range(MAX_WORKERS) if self._board.row(slot)[Word.ALIVE]]
+        return [slot for slot in self._slots if self._board.row(slot)[Word.ALIVE]]
 
     def _lag_s(self, now_s: float) -> float:
         """How late the latest worker is: as it said itself, or, while it hangs, as we see."""
@@ -190,7 +192,7 @@ class Watch:
 
     def _tally(self) -> list[int]:
         """The sum of all workers' tallies, of those that are gone too."""
-        return [sum(words) for words in zip(*self._tallies, strict=True)]
+        return [sum(words) for words in zip(*self._tallies.values(), strict=True)]
 
     def _done(self, word: Word) -> int:
         return self._board.total(word) - self._words_before[word]

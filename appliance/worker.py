@@ -40,7 +40,6 @@ from media.keys import Keyring
 from runtime.log import logger
 
 TICK_S = 0.25
-_ACKED = int(Word.ACKED)  # an enum's member costs twice as much as an index
 _DRAIN_S = 7.0  # the parent waits for us, and then for the keeper, within runtime.service.GRACE_S
 _TOUCHES = 20_000
 _READERS = 16  # threads that wait for the disk; a rotating one gains nothing by more
@@ -84,6 +83,7 @@ class Worker:
         self._board = Board(home / "board")
         self._words = self._board.words
         self.row = self._board.row(slot)
+        self._acked = -1  # the row's word: an attribute costs half
         self.counts = [0] * ROW_WORDS  # what came since the last turn; a list's item costs half
         self.gate = Gate(Keyring([]))
         self._orders = (
@@ -111,7 +111,7 @@ class Worker:
 
     def decide(self, request: Request, address: str) -> Decision:
         """The gate's answer, by the newest notices."""
-        if self.row[_ACKED] != self._words[EPOCH]:
+        if self._acked != self._words[EPOCH]:
             self._let_go()
         return self.gate.decide(request.method, request.target, address, self.clock_s)
 
@@ -279,7 +279,7 @@ class Worker:
         """What is done a few times a second, for all connections at once."""
         self._look_at_clocks()
         self._count()
-        if self.row[Word.ACKED] != self._board.epoch:
+        if self._acked != self._words[EPOCH]:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
             connection.overdue()
@@ -323,7 +323,7 @@ class Worker:
                 order.look()
             except (OSError, ValueError) as error:
                 logger().error("order_unreadable", file=order.path.name, why=str(error))
-        self.row[Word.ACKED] = epoch
+        self._acked = self.row[Word.ACKED] = epoch
 
     def _close_unlinked(self) -> None:
         """Lets go of the files that were announced since the last time, and of all when they were
