@@ -121,7 +121,9 @@ def lose(path: Path, how: str) -> None:
         case "garbage":
             with path.open("r+b") as file:
                 file.seek(500)
-                file.write(b"#")
+                (byte,) = file.read(1)
+                file.seek(500)
+                file.write(bytes([byte ^ 1]))
         case "no digest":
             os.removexattr(path, DIGEST_ATTRIBUTE)
         case "gone":
