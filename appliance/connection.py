@@ -114,6 +114,8 @@ class Connection:
             return
         if request is not None:
             self._in_head = False
+            if request.plain and self.worker.at_once.answer(self, request):
+                return
             self._exchange = exchange = Exchange(self, request)
             exchange.decide(request)
         elif self._half_closed:
@@ -123,6 +125,10 @@ class Connection:
                 self._in_head = True
                 self.deadline = self.worker.request_until
             self._read_on()
+
+    def go_on(self, exchange: Exchange) -> None:
+        """An answer is under way."""
+        self._exchange = exchange
 
     def answered(self, request: Request | None) -> None:
         """The answer has left: the next one, or the end."""

@@ -41,7 +41,7 @@ _CMCD = frozenset(cmcd.HEADERS)
 # Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
 # Sent at once it is the kernel that goes on, as the client acknowledges.
 _SEND_BYTES = 4 * 1024 * 1024
-_FIRST_BYTES = 1024 * 1024  # the same when a request has just come: others may have come with it
+FIRST_BYTES = 1024 * 1024  # the same when a request has just come: others may have come with it
 _WINDOW_BYTES = 1024 * 1024  # of a file: looked for in the page cache, read ahead, and sent
 
 
@@ -72,6 +72,30 @@ class Exchange:
         self._began = time.monotonic()
         connection.deadline = worker.stalled_until
         worker.counts[_REQUESTS] += 1
+
+    @classmethod
+    def midway(
+        cls,
+        connection: "Connection",
+        request: Request,
+        listed: Listed,
+        grant: Grant,
+        began: float,
+        out: memoryview,
+        file: OpenFile | None,
+        offset: int,
+    ) -> "Exchange":
+        """Waits for the client of a hit, to which `out` and then the file from `offset` are still
+        to be sent; without a file, `out` has all of it."""
+        self = cls(connection, request)
+        self.grant, self._listed, self._began = grant, listed, began
+        self._status, self._cache = 200, "hit"
+        self._out, self._file, self._end = out, file, listed.size
+        if file is None:
+            self._body_bytes = listed.size
+        self._offset = self._sent = offset
+        self._write_later()
+        return self
 
     # Deciding.
 
@@ -352,7 +376,7 @@ class Exchange:
         """All of the file that was asked for has left. False: something has to come first, and is
         seen to. Raises BlockingIOError and other OSErrors."""
         wire = self._connection.wire
-        budget = _SEND_BYTES if self._writing else _FIRST_BYTES
+        budget = _SEND_BYTES if self._writing else FIRST_BYTES
         offset, limit = self._offset, self._end
         while offset < self._end:
             if self._arrival is not None:

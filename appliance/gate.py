@@ -176,18 +176,23 @@ class Gate:
 
     def decide(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
         """What to do with a request for `target` from `address` at Unix time `now_s`."""
+        known = self.known(target, now_s) if method in _READING else None
+        return known or self._walk(method, target, address, now_s)
+
+    def known(self, target: bytes, now_s: float) -> Serve | None:
+        """The answer to who asks for this target, if token and file were seen before."""
         slash, query = target.find(b"/", 1), target.find(b"?")
         grant = self._grants.get(target[1:slash])
-        if grant is not None and grant.as_of == self._orders and now_s <= grant.expires_s:
-            listed = grant.listed.get(target[slash:] if query < 0 else target[slash:query])
-            if (
-                listed is not None
-                and (grant.renditions is None or _allowed(grant, listed.rendition_id))
-                and method in _READING
-                and (query < 0 or is_target(target))
-            ):
-                return _tuple(Serve, (listed, grant))
-        return self._walk(method, target, address, now_s)
+        if grant is None or grant.as_of != self._orders or now_s > grant.expires_s:
+            return None
+        listed = grant.listed.get(target[slash:] if query < 0 else target[slash:query])
+        if (
+            listed is None
+            or (grant.renditions is not None and not _allowed(grant, listed.rendition_id))
+            or (query >= 0 and not is_target(target))
+        ):
+            return None
+        return _tuple(Serve, (listed, grant))
 
     def _walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
         """The whole way, step by step."""

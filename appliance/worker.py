@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance.access_log import NOBODY, Cache, Stamps, line, method_part, quoted
 from appliance.answers import Listed
+from appliance.at_once import AtOnce
 from appliance.board import EPOCH, ROW_WORDS, Board, Word
 from appliance.certificates import Certificates
 from appliance.connection import Connection
@@ -64,6 +65,7 @@ class Worker:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.poller = Poller(self.loop, self._count)
+        self.at_once = AtOnce(self)
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
         self.quoted_name = cmsd.quoted(appliance_id)
@@ -81,9 +83,9 @@ class Worker:
         self._log = None if log is None else LogFile(log)
         self._stamps = Stamps()
         self._board = Board(home / "board")
-        self._words = self._board.words
+        self.words = self._board.words
         self.row = self._board.row(slot)
-        self._acked = -1  # the row's word: an attribute costs half
+        self.acked = -1  # the row's word: an attribute costs half
         self.counts = [0] * ROW_WORDS  # what came since the last turn; a list's item costs half
         self.gate = Gate(Keyring([]))
         self._orders = (
@@ -111,7 +113,7 @@ class Worker:
 
     def decide(self, request: Request, address: str) -> Decision:
         """The gate's answer, by the newest notices."""
-        if self._acked != self._words[EPOCH]:
+        if self.acked != self.words[EPOCH]:
             self._let_go()
         return self.gate.decide(request.method, request.target, address, self.clock_s)
 
@@ -279,7 +281,7 @@ class Worker:
         """What is done a few times a second, for all connections at once."""
         self._look_at_clocks()
         self._count()
-        if self._acked != self._words[EPOCH]:
+        if self.acked != self.words[EPOCH]:
             self._let_go()
         for connection in [c for c in self._connections if c.deadline < self.now]:
             connection.overdue()
@@ -323,7 +325,7 @@ class Worker:
                 order.look()
             except (OSError, ValueError) as error:
                 logger().error("order_unreadable", file=order.path.name, why=str(error))
-        self._acked = self.row[Word.ACKED] = epoch
+        self.acked = self.row[Word.ACKED] = epoch
 
     def _close_unlinked(self) -> None:
         """Lets go of the files that were announced since the last time, and of all when they were

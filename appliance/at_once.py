@@ -1,0 +1,86 @@
+"""Hits that are answered at once: the way of nearly every request.
+
+An Exchange can wait for a list, for the keeper, for the disk, for its client. Most requests need
+none of that: token, file and head are known, the bytes are in memory, and the socket takes them.
+They are answered here, in one function, because in Python a call costs as much as a look-up, and an
+Exchange takes seventeen. It decides nothing of its own: whatever is not plain is left to an
+Exchange, and so is what remains when the client takes a part.
+"""
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from appliance.board import EPOCH, OWN_WORDS, Word
+from appliance.exchange import FIRST_BYTES, Exchange
+from appliance.http1 import Request
+from appliance.tally import BUCKET, Tally
+
+if TYPE_CHECKING:
+    from appliance.connection import Connection
+    from appliance.worker import Worker
+
+# Plain ints: a member of an enum costs twice as much as an index.
+_REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
+_ANSWERED, _SUM, _BUCKETS = (
+    OWN_WORDS + word for word in (Tally.ANSWERS + 2, Tally.HIT, Tally.HIT + 1)
+)
+_MORE = int(socket.MSG_MORE)
+
+
+class AtOnce:
+    """A worker's quick way."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+
+    def answer(self, connection: "Connection", request: Request) -> bool:
+        """The plain request is answered, or an Exchange of the connection goes on with it. False:
+        nothing has happened."""
+        worker, target = self._worker, request.target
+        if worker.acked != worker.words[EPOCH] or not worker.load.calm or b"?" in target:
+            return False
+        known = worker.gate.known(target, worker.clock_s)
+        if known is None:
+            return False
+        began = time.monotonic()
+        listed, grant = known
+        file, size = worker.open_file(listed), listed.size
+        if file is None:
+            return False
+        body = file.body
+        if body is None and not (0 < size <= FIRST_BYTES and file.is_resident(0, size)):
+            return False
+        life_s = grant.expires_s - worker.second
+        out = b"%b%bCache-Control: private, max-age=%d, immutable\r\n%b%b" % (
+            listed.whole,
+            worker.hit_lines,
+            life_s if life_s > 0 else 0,
+            b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n",
+            body or b"",
+        )
+        counts = worker.counts
+        counts[_HITS] += 1
+        us = int((time.monotonic() - began) * 1e6)
+        counts[_SUM] += us
+        counts[_BUCKETS + BUCKET[us.bit_length()]] += 1
+        wire, sent, offset = connection.wire, 0, 0
+        try:
+            sent = wire.send(out, _MORE if body is None else 0)
+            if sent == len(out):
+                offset = size if body is not None else wire.send_file(file, 0, size)
+        except OSError:
+            pass  # it has to wait for its client; or that has gone, as an Exchange will find
+        if offset < size or sent < len(out):
+            rest = memoryview(out)[sent:]
+            held = None if body is not None else file
+            connection.go_on(
+                Exchange.midway(connection, request, listed, grant, began, rest, held, offset)
+            )
+            return True
+        counts[_REQUESTS] += 1
+        counts[_ANSWERED] += 1
+        counts[_BYTES_OUT] += size
+        worker.record(request, listed, 200, size, "hit", grant, began)
+        connection.answered(request)
+        return True
