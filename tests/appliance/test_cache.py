@@ -226,7 +226,7 @@ async def test_a_failed_folder_comes_back_by_itself(tmp_path: Path) -> None:
                 for stock in cache.stocks:
                     cache.take_out(stock, "a test")
                 assert cache.out and list(cache) == []
-                while cache.trouble or len(list(cache)) < 20:  # noqa: ASYNC110
+                while cache.trouble or cache.finding or len(cache) < 20:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         assert cache.used_bytes == 20 and len(cache) == 20
     finally:

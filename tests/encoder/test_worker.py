@@ -187,7 +187,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One whose encode takes seconds: it is always under way when something happens to it."""
     folder = tmp_path_factory.mktemp("worker")
-    return make_film(folder / "film.mp4", seconds=20, size="1280x720")
+    return make_film(folder / "film.mp4", seconds=10, size="1280x720")
 
 
 async def test_a_job_is_done(house: House, film: Path) -> None:

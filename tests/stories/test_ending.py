@@ -13,7 +13,7 @@ from tests.stories.test_fleet import eventually
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One whose encode takes seconds."""
-    return make_clip(tmp_path_factory.mktemp("ending") / "clip.mp4", frames=480, size="1280x720")
+    return make_clip(tmp_path_factory.mktemp("ending") / "clip.mp4", frames=480)
 
 
 @pytest.mark.timeout(180)

@@ -30,9 +30,9 @@ def test_an_upload_to_a_full_store(tmp_path: Path, mount_namespace: None) -> Non
     store = tmp_path / "data" / "store"
     store.mkdir(parents=True)
     mount = f'mount -t tmpfs -o size={DISK} none {store} && exec "$@"'
-    large = make_clip(tmp_path / "large.mp4", frames=480, size="1280x720")
+    large = tmp_path / "large.mp4"  # nobody gets to look into it
+    large.write_bytes(os.urandom(7 * 1024**2))
     small = make_clip(tmp_path / "small.mp4", frames=24, size="320x180")
-    assert large.stat().st_size > 6 * 1024**2
     with running_cluster(tmp_path, 1, through=[*UNSHARE, "sh", "-c", mount, "sh"]) as cluster:
         inside = Path(f"/proc/{cluster.pid_of('control_plane')}/root") / store.relative_to("/")
         answer = cluster.nearcast("upload", str(large), "--title", "Large", check=False)
