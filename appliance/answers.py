@@ -11,7 +11,7 @@ from runtime.errors import Problem
 CORS = (
     b"Access-Control-Allow-Origin: *\r\n"
     b"Access-Control-Expose-Headers: Content-Length, Content-Range, ETag, Cache-Status, "
-    b"CMSD-Static, CMSD-Dynamic\r\n"
+    b"CMSD-Static, CMSD-Dynamic, Retry-After\r\n"
     b"Timing-Allow-Origin: *\r\n"
 )
 PREFLIGHT = (
@@ -42,9 +42,9 @@ class Listed:
 
 
 @functools.lru_cache(maxsize=256)
-def error(code: str, retry_s: int | None = None) -> tuple[int, bytes, bytes]:
+def error(code: str, retry_s: int | None = None, detail: str = "") -> tuple[int, bytes, bytes]:
     """Status, header lines and body of an error: short JSON with its stable code, not stored."""
-    problem = Problem(code, retry_after_s=retry_s)
+    problem = Problem(code, detail, retry_after_s=retry_s)
     body = json.dumps({"code": code, "detail": problem.detail}).encode()
     status = problem.status if problem.status in REASONS else 500
     fields = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n" + CORS

@@ -110,7 +110,7 @@ class Connection:
         except BadRequest as refused:
             self._read_no_more()
             self._exchange = Exchange(self, None)
-            self._exchange.refuse("bad_request", status=refused.status)
+            self._exchange.refuse(refused.code, detail=refused.detail)
             return
         if request is not None:
             self._in_head = False

@@ -327,15 +327,16 @@ class Exchange:
         self,
         code: str,
         *,
-        status: int | None = None,
+        detail: str = "",
         fields: bytes = b"",
         retry_s: int | None = None,
     ) -> None:
-        """Answers with an error; `status` overrules the one of its code."""
+        """Answers with an error; `detail` is said instead of its code's sentence. Each is one of a
+        few: heads of errors are remembered."""
         self._worker.row[Word.REJECTS] += 1
-        usual, lines, body = answers.error(code, retry_s)
+        status, lines, body = answers.error(code, retry_s, detail)
         self._file = None
-        self._answer(status or usual, lines + fields, len(body), body)
+        self._answer(status, lines + fields, len(body), body)
 
     def _answer(self, status: int, fields: bytes, length: int | None, body: bytes = b"") -> None:
         request = self.request

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import httptools
 
 from media import cmcd
+from runtime.errors import Problem
 
 MAX_TARGET_BYTES = 4096
 MAX_HEAD_BYTES = 16 * 1024
@@ -66,13 +67,8 @@ SeenHeads = dict[bytes, tuple[dict[bytes, bytes], bool, bool]]
 one, and bound it."""
 
 
-class BadRequest(Exception):
+class BadRequest(Problem):
     """What the client sent is refused, and the connection is closed after the answer."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
 
 
 class RequestReader:
@@ -121,7 +117,7 @@ class RequestReader:
             piece = self._take_piece()
             self._head_bytes += len(piece)
             if self._head_bytes > MAX_HEAD_BYTES:
-                raise BadRequest(431, "The request head is too large.")
+                raise BadRequest("head_too_large")
             self._parse(piece)
             request = self._request
             if request is not None:
@@ -167,9 +163,9 @@ class RequestReader:
         except httptools.HttpParserUpgrade:
             pass  # the request is whole; we go on in HTTP/1.1, as a server may (RFC 9110 7.8)
         except httptools.HttpParserCallbackError as error:
-            raise self._refused or BadRequest(400, "The request is malformed.") from error
+            raise self._refused or BadRequest("bad_request", "The request is malformed.") from error
         except httptools.HttpParserError:
-            raise BadRequest(400, "The request is malformed.") from None
+            raise BadRequest("bad_request", "The request is malformed.") from None
 
     def _start(self) -> None:
         self._begun = False
@@ -177,8 +173,8 @@ class RequestReader:
         self._headers: dict[bytes, bytes] = {}
         self._count = 0
 
-    def _refuse(self, status: int, detail: str) -> None:
-        self._refused = BadRequest(status, detail)
+    def _refuse(self, code: str, detail: str = "") -> None:
+        self._refused = BadRequest(code, detail)
         raise self._refused
 
     # called by httptools, in this order
@@ -190,19 +186,19 @@ class RequestReader:
     def on_url(self, piece: bytes) -> None:
         self._target += piece
         if len(self._target) > MAX_TARGET_BYTES:
-            self._refuse(414, "The address is too long.")
+            self._refuse("address_too_long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
         if self._count > MAX_HEADERS:
-            self._refuse(431, "The request has too many header fields.")
+            self._refuse("head_too_large")
         name = name.lower()
         if name == b"host":
             if name in self._headers or (value != self._host and not _HOST.fullmatch(value)):
-                self._refuse(400, "The request names no host, or two.")
+                self._refuse("bad_request", "The request names no host, or two.")
             self._host = value
         elif name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
-            self._refuse(413, "Requests with a body are not taken here.")
+            self._refuse("body_too_large", "Requests with a body are not taken here.")
         if name in self._headers:
             value = self._headers[name] + b", " + value
         self._headers[name] = value
@@ -210,11 +206,11 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            self._refuse(505, "HTTP/1.1 is spoken here.")
+            self._refuse("version_not_supported")
         if version == "1.1" and b"host" not in self._headers:
-            self._refuse(400, "The request names no host.")
+            self._refuse("bad_request", "The request names no host.")
         if b"expect" in self._headers and version == "1.1":  # 1.0 knew none (RFC 9110 10.1.1)
-            self._refuse(417, "No expectation is met here.")
+            self._refuse("expectation_failed")
 
     def on_message_complete(self) -> None:
         self._begun = False

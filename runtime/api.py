@@ -105,7 +105,11 @@ def make_app(routes: Sequence[Route], authenticate: Authenticate = nobody) -> we
     raises Problem for credentials that are wrong."""
     app = web.Application(middlewares=[_problems])
     for route in routes:
-        app.router.add_route(route.method, route.path, _endpoint(route, authenticate))
+        endpoint = _endpoint(route, authenticate)
+        app.router.add_route(route.method, route.path, endpoint)
+        # HEAD is wherever GET is (RFC 9110 9.1), but for streams of events, which have no length.
+        if route.method == "GET" and route.media_type != "text/event-stream":
+            app.router.add_route("HEAD", route.path, endpoint)
     return app
 
 

@@ -24,6 +24,10 @@ CODES: dict[str, Kind] = {
     "bad_request": Kind(400, "The request cannot be understood."),
     "invalid_field": Kind(422, "A field of the request is not valid."),
     "body_too_large": Kind(413, "The request body is larger than this address takes."),
+    "address_too_long": Kind(414, "The address is too long."),
+    "expectation_failed": Kind(417, "No expectation is met here."),
+    "head_too_large": Kind(431, "The request's header fields are too many or too large."),
+    "version_not_supported": Kind(505, "This version of HTTP is not spoken here.", "Use HTTP/1.1."),
     "unknown_region": Kind(422, "There is no such region.", "`nearcast fleet list` shows the regions."),
     "region_not_simulated": Kind(403, "Simulated regions are switched off.", "Set control_plane.simulate_regions."),
     # who the client is

@@ -29,7 +29,7 @@ sub vcl_deliver {
     set resp.http.Cache-Control = "private, max-age=86400, immutable";
     set resp.http.Cache-Status = "varnish; hit";
     set resp.http.Access-Control-Allow-Origin = "*";
-    set resp.http.Access-Control-Expose-Headers = "Content-Length, Content-Range, ETag, Cache-Status, CMSD-Static, CMSD-Dynamic";
+    set resp.http.Access-Control-Expose-Headers = "Content-Length, Content-Range, ETag, Cache-Status, CMSD-Static, CMSD-Dynamic, Retry-After";
     set resp.http.CMSD-Static = "ot=v,d=4000,br=4000,st=v";
     set resp.http.Timing-Allow-Origin = "*";
 }

@@ -3,12 +3,22 @@
 import re
 from pathlib import Path
 
+import pytest
+
+import lab.peers
+from appliance.answers import CORS
 from appliance.tally import Tally
 from tests.appliance.conftest import Standing
 from tests.appliance.inside import answer, inside
 from tests.appliance.test_serving import get
 
 SAYS = {"CMCD-Object": "ot=v,d=6000"}
+PEERS = Path(lab.peers.__file__).parent
+
+
+def exposed(value: str) -> list[str]:
+    """The names of a list of header fields."""
+    return [name.strip() for name in value.split(",")]
 
 
 async def test_every_answer_tells_of_its_file_and_fills_of_their_delay(shared: Standing) -> None:
@@ -20,11 +30,19 @@ async def test_every_answer_tells_of_its_file_and_fills_of_their_delay(shared: S
         assert fields["CMSD-Static"] == "ot=v,d=6000,br=900,st=v"
     assert re.fullmatch(r'"north-1";rd=\d+', filled["CMSD-Dynamic"])
     assert "CMSD-Dynamic" not in hit
-    assert "CMSD-Dynamic" in hit["Access-Control-Expose-Headers"]
+    assert {"CMSD-Dynamic", "Retry-After"} <= set(exposed(hit["Access-Control-Expose-Headers"]))
     _, _, playlist = await get(shared.url(package, "hls/master.m3u8"))
     assert playlist["CMSD-Static"] == "ot=m,st=v"
     status, _, unchanged = await get(url, **{"If-None-Match": hit["ETag"]})
     assert (status, unchanged["CMSD-Static"]) == (304, hit["CMSD-Static"])
+
+
+@pytest.mark.parametrize("config", ["nginx.conf", "proxy_cache.conf", "varnish.vcl"])
+def test_the_peers_of_a_bench_send_heads_alike(config: str) -> None:
+    ours = re.search(r"Expose-Headers: (.*)\r\n", CORS.decode())
+    theirs = re.search(r'Expose-Headers (?:= )?"(.*)"', (PEERS / config).read_text())
+    assert ours is not None and theirs is not None
+    assert exposed(theirs[1]) == exposed(ours[1])
 
 
 async def test_who_speaks_hears_of_the_connection(shared: Standing) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import socket
 import time
 from pathlib import Path
@@ -67,9 +68,13 @@ async def test_a_refused_client_may_finish_its_sentence(tmp_path: Path) -> None:
     async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
         writer.write(house.head("1.m4s", "Content-Length: 300000", method="POST"))
         writer.write(bytes(300_000))
-        status, fields, _ = await answer(reader)
+        status, fields, said = await answer(reader)
         assert (status, fields["connection"]) == (413, "close")
         assert await reader.read() == b""
+    assert json.loads(said) == {
+        "code": "body_too_large",
+        "detail": "Requests with a body are not taken here.",
+    }
 
 
 async def test_slow_and_idle_clients_are_dropped(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_http_10_expects_nothing() -> None:
     assert old.target == b"/"
 
 
+CODES = {
+    400: "bad_request",
+    413: "body_too_large",
+    414: "address_too_long",
+    417: "expectation_failed",
+    431: "head_too_large",
+    505: "version_not_supported",
+}
+
+
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
@@ -72,7 +82,7 @@ def test_http_10_expects_nothing() -> None:
 def test_what_is_refused(raw: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
         read(RequestReader({}), raw)
-    assert refused.value.status == status
+    assert (refused.value.status, refused.value.code) == (status, CODES[status])
 
 
 def test_an_endless_head_is_cut_off() -> None:

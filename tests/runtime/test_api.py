@@ -135,6 +135,31 @@ async def test_errors_become_problems(aiohttp_client: AiohttpClient) -> None:
     assert (await client.delete("/v1/toast")).status == 405
 
 
+async def test_head_is_wherever_get_is(aiohttp_client: AiohttpClient) -> None:
+    """RFC 9110 9.3.2: the same fields, and no body; but a stream of events has no length."""
+
+    async def done(call: Call) -> Done:
+        return Done(said="toasted")
+
+    async def stream(call: Call) -> web.StreamResponse:
+        return web.Response(content_type="text/event-stream")
+
+    routes = [
+        Route("GET", "/v1/done", done, "", answer=Done),
+        Route("GET", "/v1/events", stream, "", media_type="text/event-stream"),
+    ]
+    client = await aiohttp_client(make_app([*ROUTES, *routes]))
+    whole, head = await client.get("/v1/done"), await client.head("/v1/done")
+    assert (head.status, await head.read()) == (200, b"")
+    for field in ("Content-Type", "Content-Length", "Cache-Control"):
+        assert head.headers[field] == whole.headers[field]
+    refused = await client.head("/v1/titles/x")
+    assert (refused.status, await refused.read()) == (404, b"")
+    assert (await client.head("/v1/events")).status == 405
+    assert (await client.head("/v1/toast")).status == 405
+    assert set(openapi(routes, "Toaster", "1")["paths"]["/v1/done"]) == {"get"}
+
+
 def test_the_document_is_valid_and_says_what_is_checked() -> None:
     document = openapi(ROUTES, "Toaster", "1")
     validate(document)
