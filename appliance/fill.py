@@ -14,11 +14,13 @@ from appliance.cache import Cache, Landing
 from appliance.gate import releasable
 from appliance.sources import Missing, Source, SourceFailed, WrongLength
 from appliance.want import FileWant
+from media.http_get import CONNECTIONS
 from runtime.errors import Problem
 from runtime.flow import Breaker
 from runtime.log import logger
 
 MAX_FLIGHTS = 4096
+_ASKED_AT_ONCE = CONNECTIONS  # of one source; more questions would wait for a connection
 _NEWS_BYTES = 1024 * 1024
 _NEWS_S = 0.05
 _PATIENCE_LEFT = 0.75  # of a source's time, when its bytes begin to prolong it
@@ -159,7 +161,8 @@ class Fills:
         self._stall_s = stall_s
         self._flights: dict[str, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[str, Breaker] = {}  # by source, as the next ones
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._distrusted: dict[tuple[str, str], float] = {}
         self._purged: frozenset[str] = frozenset()
 
@@ -270,10 +273,12 @@ class Fills:
             if not breaker.allows(time.monotonic()):
                 store_away = source.kind == "store"
                 continue
-            if fill.landing is None and fill.size is not None:
-                fill.landing = await self._cache.begin(fill.want.key, fill.size)
+            turns = self._turns.setdefault(source.name, asyncio.Semaphore(_ASKED_AT_ONCE))
             try:
-                await catch.pour(source, self._stall_s)
+                async with turns:  # who stands in a queue takes no room, and does not stall
+                    if fill.landing is None and fill.size is not None:
+                        fill.landing = await self._cache.begin(fill.want.key, fill.size)
+                    await catch.pour(source, self._stall_s)
                 right = catch.is_right()
                 # Of several givers the last is spared: the next time it gives the whole file, or
                 # shows that the fault was its own.

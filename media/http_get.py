@@ -19,6 +19,7 @@ Take = Callable[[memoryview], object]
 """Takes the next bytes, which it must not keep: the view is of a buffer that is used again."""
 
 _BUFFER_BYTES = 512 * 1024  # stays in a core's cache between receiving, hashing and writing
+CONNECTIONS = 128  # to one origin
 _CONNECT_S = 3.0
 _KEPT_S = 30.0  # servers and the boxes between forget silent connections, some without a word
 _MAX_HEAD_BYTES = 32 * 1024
@@ -46,7 +47,7 @@ class Getter:
         origin: str,
         *,
         stall_s: float = 20.0,
-        connections: int = 64,
+        connections: int = CONNECTIONS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """At most so many connections. One on which nothing comes for `stall_s` is given up."""

@@ -15,8 +15,6 @@ from media.http_get import GetFailed, Getter, Take
 from media.objects import StoreUnavailable
 from media.sigv4 import Credentials, signed
 
-_CONNECTIONS = 128
-
 
 class S3Reader:
     """GETs below one address. Made and used in one event loop."""
@@ -30,7 +28,7 @@ class S3Reader:
         self._credentials = credentials
         # The same bundle of authorities that botocore goes by.
         tls = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
-        self._getter = Getter(f"{parts.scheme}://{parts.netloc}", connections=_CONNECTIONS, tls=tls)
+        self._getter = Getter(f"{parts.scheme}://{parts.netloc}", tls=tls)
 
     async def pour(self, key: str, take: Take, start: int) -> None:
         """`take` was given the object's bytes from `start`. Raises FileNotFoundError or

@@ -124,6 +124,18 @@ async def test_a_source_that_trickles_is_left(cache: Cache) -> None:
     assert cache.path("pkg_x/v/1.m4s").read_bytes() == LARGE
 
 
+async def test_who_stands_in_a_queue_does_not_stall(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten files of a slow store, two at a time: the last waits for longer than a stall lasts."""
+    monkeypatch.setattr("appliance.fill._ASKED_AT_ONCE", 2)
+    slow = Given("store", SMALL[:60_000], 0.06, SMALL[60_000:])
+    fills = fills_from(cache, slow, stall_s=0.15)
+    wants = [want_of(SMALL, f"{number}.m4s") for number in range(10)]
+    await asyncio.gather(*(fills.join(want).wait() for want in wants))
+    assert slow.asked == [0] * 10
+
+
 async def test_the_store_goes_on_where_it_broke_off(cache: Cache) -> None:
     store = Given("store", LARGE[:300_000], SourceFailed("reset"))
     store.scripts = [(LARGE,)]
