@@ -11,7 +11,16 @@ from playwright.async_api import Page, expect
 
 from control_plane.players import player_settings
 from tests.browser import Browser, launch_chromium, open_browser, until
-from tests.web.standin import FILM_S, NAME, PASSWORD, TITLE_ID, Standin, make_package, run_standin
+from tests.web.standin import (
+    FILM_S,
+    NAME,
+    NO_FILM,
+    PASSWORD,
+    TITLE_ID,
+    Standin,
+    make_package,
+    run_standin,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -89,6 +98,10 @@ async def test_signs_in_finds_the_film_and_plays_it_to_the_end(
     await page.get_by_role("link", name="Nearcast").click()
 
     assert await page.get_by_role("link", name="Not yet encoded").count() == 0
+    waiting, refused = (page.locator(f"[data-title={title}]") for title in ("ttl_2", "ttl_3"))
+    await expect(waiting).to_contain_text("Not encoded yet")
+    await expect(refused).to_contain_text("Encode refused")
+    await expect(refused).to_contain_text(NO_FILM)
     card = page.get_by_role("link", name="Test picture")
     await expect(card).to_contain_text("0:08 · 360p")
     await card.click()
