@@ -265,6 +265,7 @@ def job_of(row: JobRow) -> Job:
         job_id=row.job_id,
         title_id=row.title_id,
         state=row.state,
+        master_sha256=row.master_sha256,
         progress=Progress(stage=row.stage, fraction=row.fraction, speed=row.speed, eta_s=row.eta_s),
         attempt=row.attempt,
         error_code=row.error_code,

@@ -160,6 +160,7 @@ class Job(Answer):
     job_id: JobId
     title_id: TitleId
     state: JobState
+    master_sha256: str | None = None  # None when the upload did not say
     progress: Progress
     attempt: int
     error_code: str | None = None  # why the latest attempt failed
