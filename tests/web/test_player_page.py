@@ -148,6 +148,9 @@ async def test_another_region_goes_on_at_the_same_position(
     page = await play(browser, standin, "&region=south")
     assert "token" not in page.url
     await expect(page.locator("#stat-appliance")).to_have_text("south-1")
+    assert (await page.evaluate("nearcast.stats().throughput_bps")) > 0
+    # A machine that has much to do measures little: what has been found is said here.
+    await page.evaluate("nearcast.hls.stopLoad(); nearcast.hls.bandwidthEstimate = 5e6")
     before = await page.evaluate("nearcast.stats().position_s")
     await page.get_by_label("Watch from").select_option("north")
     await until(page, "nearcast.stats().appliance_id === 'north-1'")
@@ -159,7 +162,8 @@ async def test_another_region_goes_on_at_the_same_position(
     assert (await page.evaluate("nearcast.stats()"))["failovers"] == 0
     video = [event for event in await events(page, "frag") if event["kind"] == "main"]
     north = [event["level"] for event in video if event["appliance_id"] == "north-1"]
-    assert (video[0]["level"], set(north)) == (0, {1})
+    # The first of each session: later ones follow what is measured from then on.
+    assert (video[0]["level"], north[0]) == (0, 1)
 
 
 async def test_expired_token_gets_a_new_session(standin: Standin, browser: Browser) -> None:
