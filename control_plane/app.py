@@ -12,7 +12,7 @@ from control_plane.catalog import Catalog
 from control_plane.clock import Clock, utc_now
 from control_plane.credentials import Credentials
 from control_plane.database import Database
-from control_plane.housekeeping import keep_house
+from control_plane.housekeeping import LEFTOVERS, keep_house
 from control_plane.http_accounts import AccountsHttp
 from control_plane.http_catalog import CatalogHttp
 from control_plane.http_fleet import FleetHttp
@@ -43,7 +43,6 @@ from runtime.settings import load
 from runtime.state import State, open_state
 
 NAME = "control"
-REMOVED = "removed"  # the bell's topic for titles to be cleared away
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class ControlPlane:
             "clear_jobs": self.removal.clear_jobs,
             "remove_titles": self.removal.remove_titles,
         }
-        await keep_house(chores, lambda: self.bell.listen(REMOVED))
+        await keep_house(chores, lambda: self.bell.listen(LEFTOVERS))
 
 
 @asynccontextmanager
@@ -146,7 +145,7 @@ async def serve(
         metrics = Metrics()
         routes = table(
             AccountsHttp(accounts),
-            CatalogHttp(catalog, bell, lambda: bell.ring(REMOVED)),
+            CatalogHttp(catalog, bell, lambda: bell.ring(LEFTOVERS)),
             UploadsHttp(uploads),
             JobsHttp(jobs, bell),
             PlaybackHttp(playback, Packages(store)),

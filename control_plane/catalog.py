@@ -6,14 +6,15 @@ clears away what it leaves.
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.tables import JobRow, PackageRow, SessionRow, TitleRow
-from media.api import NewTitle, Title, TitlePage
+from media.api import Encode, NewTitle, Title, TitlePage
 from media.fleet import MAX_PLAN_ITEMS, PackageList, PackageRef
 from media.ids import new_id
-from runtime.errors import Problem
+from runtime.errors import REFUSED_MASTER, Problem
 
 
 class Catalog:
@@ -35,7 +36,7 @@ class Catalog:
         )
         async with self._database.writing() as session:
             session.add(row)
-        return _title(row, None, None)
+        return _title(row, None, None, drafts=True)
 
     async def page(self, *, q: str, cursor: str | None, limit: int, drafts: bool) -> TitlePage:
         """Titles whose name contains `q`, in either case, after the one that `cursor` names."""
@@ -45,7 +46,7 @@ class Catalog:
         if cursor:
             wanted = wanted.where(TitleRow.title_id < cursor)
         async with self._database.reading() as session:
-            found = [_title(*row) for row in await session.execute(wanted)]
+            found = [_title(*row, drafts=drafts) for row in await session.execute(wanted)]
         more = len(found) > limit
         titles = tuple(found[:limit])
         return TitlePage(titles=titles, next_cursor=titles[-1].title_id if more else None)
@@ -128,14 +129,15 @@ async def _get(session: AsyncSession, title_id: str, *, drafts: bool) -> Title:
     ).one_or_none()
     if found is None:
         raise Problem("unknown_title")
-    return _title(*found)
+    return _title(*found, drafts=drafts)
 
 
-def _titles(drafts: bool) -> Select[TitleRow, PackageRow | None, str | None]:
+def _titles(drafts: bool) -> Select[TitleRow, PackageRow | None, JobRow | None]:
     """Each title with its package and its latest job."""
+    job = aliased(JobRow)
     latest_job = (
-        select(func.max(JobRow.job_id))  # ids sort by time
-        .where(JobRow.title_id == TitleRow.title_id)
+        select(func.max(job.job_id))  # ids sort by time
+        .where(job.title_id == TitleRow.title_id)
         .correlate(TitleRow)
         .scalar_subquery()
     )
@@ -143,13 +145,14 @@ def _titles(drafts: bool) -> Select[TitleRow, PackageRow | None, str | None]:
     if not drafts:
         visible &= TitleRow.state == "published"
     return (
-        select(TitleRow, PackageRow, latest_job)
+        select(TitleRow, PackageRow, JobRow)
         .outerjoin(PackageRow, PackageRow.package_id == TitleRow.package_id)
+        .outerjoin(JobRow, JobRow.job_id == latest_job)
         .where(visible)
     )
 
 
-def _title(row: TitleRow, package: PackageRow | None, job_id: str | None) -> Title:
+def _title(row: TitleRow, package: PackageRow | None, job: JobRow | None, *, drafts: bool) -> Title:
     return Title(
         title_id=row.title_id,
         name=row.name,
@@ -159,5 +162,15 @@ def _title(row: TitleRow, package: PackageRow | None, job_id: str | None) -> Tit
         max_height=package.max_height if package else None,
         created_at=row.created_at,
         published_at=row.published_at,
-        job_id=job_id,
+        job_id=job.job_id if job else None,
+        encode=_encode(job, drafts) if job else None,
+    )
+
+
+def _encode(job: JobRow, drafts: bool) -> Encode:
+    refused = job.state == "failed" and job.error_code in REFUSED_MASTER
+    return Encode(
+        state="refused" if refused else job.state,
+        code=job.error_code if drafts else None,
+        why=job.error if drafts else None,
     )

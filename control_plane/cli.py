@@ -12,10 +12,10 @@ from rich.markup import escape
 from control_plane.screens import encode_bar, say, show_streams, show_titles, upload_bar
 from control_plane.sender import ended_job, master_size, send_master
 from control_plane.viewer import manifest_url, open_session, plain_url, probe, show
-from media.api import NewTitle, Session, Title
+from media.api import Job, NewTitle, Session, Title
 from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
-from runtime.errors import Problem
+from runtime.errors import REFUSED_MASTER, Problem
 from runtime.titles import all_titles, find_title, is_title_id
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -188,10 +188,23 @@ async def _upload(
                     await api.call_raw("DELETE", f"/v1/titles/{title.title_id}")
             raise
         if wait:
-            with encode_bar(quiet) as see:
-                job = await ended_job(api, job.job_id, see)
+            try:
+                with encode_bar(quiet) as see:
+                    job = await ended_job(api, job.job_id, see)
+            except Problem as problem:
+                if made and problem.code in REFUSED_MASTER:
+                    await _drop_empty(api, title.title_id, job)
+                raise
         title = await api.call("GET", f"/v1/titles/{title.title_id}", Title)
         return {"title": title.model_dump(mode="json"), "job": job.model_dump(mode="json")}
+
+
+async def _drop_empty(api: Client, title_id: str, refused: Job) -> None:
+    """The title is gone, unless somebody has brought another master for it meanwhile."""
+    with suppress(Problem):
+        title = await api.call("GET", f"/v1/titles/{title_id}", Title)
+        if title.package_id is None and title.job_id == refused.job_id:
+            await api.call_raw("DELETE", f"/v1/titles/{title_id}")
 
 
 async def _play(

@@ -9,6 +9,7 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 PAUSE_S = 5.0
+LEFTOVERS = "leftovers"  # the bell's topic for what can be cleared away at once
 
 
 async def keep_house(

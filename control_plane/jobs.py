@@ -15,6 +15,7 @@ from control_plane.bell import Bell
 from control_plane.catalog import live_title, publish
 from control_plane.clock import Clock
 from control_plane.database import Database
+from control_plane.housekeeping import LEFTOVERS
 from control_plane.packages import read_inventory
 from control_plane.tables import JobRow, PackageRow, UploadRow
 from media.api import (
@@ -152,7 +153,8 @@ class Jobs:
         return job_of(row)
 
     async def fail(self, job_id: str, holder: str, word: JobFailed) -> Job:
-        """The job has failed; with `retry`, and an attempt left, it waits again, for a while."""
+        """The job has failed; with `retry`, and an attempt left, it waits again, for a while. What
+        is left of it, and a master that is refused for its own sake, is for `removal`."""
         async with self._database.writing() as session:
             row = await _held(session, job_id, holder, word.attempt)
             row.failures += 1
@@ -166,6 +168,8 @@ class Jobs:
             row.error_code, row.error = word.code, word.message
         logger().warning("job_failed", job_id=job_id, code=word.code, again=again)
         self._bell.ring(job_id)
+        if not again:
+            self._bell.ring(LEFTOVERS)
         return job_of(row)
 
     async def hand_back(self, job_id: str, holder: str, word: JobHandedBack) -> Job:
@@ -261,6 +265,7 @@ def job_of(row: JobRow) -> Job:
         job_id=row.job_id,
         title_id=row.title_id,
         state=row.state,
+        master_sha256=row.master_sha256,
         progress=Progress(stage=row.stage, fraction=row.fraction, speed=row.speed, eta_s=row.eta_s),
         attempt=row.attempt,
         error_code=row.error_code,

@@ -1,6 +1,6 @@
 """What deleted titles leave behind is cleared away: first where it is served, then where it is
-stored, the row last; and so is what was begun by jobs that made no package. Each step may be
-repeated, so a service that is away only delays it."""
+stored, the row last; and so is what was begun by jobs that made no package, with masters that are
+no films. Each step may be repeated, so a service that is away only delays it."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from media.fleet import TombstoneRequest
 from media.inventory import package_prefix
 from media.objects import ObjectStore
 from media.token import LEEWAY_S
+from runtime.errors import REFUSED_MASTER
 
 AT_ONCE = 20  # titles or jobs in a round
 DELETES_AT_ONCE = 16
@@ -41,7 +42,8 @@ class Removal:
 
     async def clear_jobs(self) -> None:
         """Nothing is left in the store of jobs that failed or were cancelled, but for those whose
-        encoder may still be writing. Raises StoreUnavailable."""
+        encoder may still be writing; of a master only when it was refused for its own sake. Raises
+        StoreUnavailable."""
         now = self._clock()
         over = JobRow.state.in_(("failed", "cancelled")) & (JobRow.attempt > 0)
         alone = or_(JobRow.lease_expires_at.is_(None), JobRow.lease_expires_at <= now)
@@ -51,6 +53,8 @@ class Removal:
         for job in jobs:
             await self._clear(package_prefix(job.title_id, job.package_id))
             await self._clear(f"work/{job.package_id}/")
+            if job.error_code in REFUSED_MASTER:
+                await self._store.delete(job.master_key)
             cleared = update(JobRow).where(JobRow.job_id == job.job_id).values(cleared_at=now)
             async with self._database.writing() as session:
                 await session.execute(cleared)

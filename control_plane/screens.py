@@ -76,6 +76,10 @@ def show_titles(found: list[Title]) -> None:
     out.print(
         table if found else "The catalog is empty. Bring a film: nearcast upload FILE --title NAME"
     )
+    for title in found:
+        encode = title.encode
+        if encode is not None and encode.state in ("refused", "failed"):
+            out.print(f"{escape(title.name)}: encode {encode.state}: {escape(encode.why or '')}")
 
 
 def show_streams(session: Session, streams: list[dict[str, Any]]) -> None:

@@ -71,6 +71,15 @@ class NewTitle(Request):
     name: Plain = Field(min_length=1, max_length=200)
 
 
+class Encode(Answer):
+    """How an encode stands: as its job, but `refused` when it failed because of the master itself.
+    `code` and `why` say what went wrong, to those who see drafts."""
+
+    state: JobState | Literal["refused"]
+    code: str | None = None
+    why: str | None = None
+
+
 class Title(Answer):
     """A catalog entry. `package_id` is the package that plays; None until one was encoded."""
 
@@ -83,6 +92,7 @@ class Title(Answer):
     created_at: AwareDatetime
     published_at: AwareDatetime | None
     job_id: JobId | None = None  # the latest encode
+    encode: Encode | None = None  # the same
 
 
 class TitlePage(Answer):
@@ -150,6 +160,7 @@ class Job(Answer):
     job_id: JobId
     title_id: TitleId
     state: JobState
+    master_sha256: str | None = None  # None when the upload did not say
     progress: Progress
     attempt: int
     error_code: str | None = None  # why the latest attempt failed

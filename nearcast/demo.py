@@ -6,6 +6,8 @@ mid-play, and says what happened, instead of waiting.
 """
 
 import asyncio
+import hashlib
+import json
 import sys
 import tempfile
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.table import Table
 
-from media.api import Login, NewSession, Session, Title, TitlePage, Tokens
+from media.api import Job, Login, NewSession, Session, Title, Tokens
 from media.fleet import Roster
 from nearcast.cluster import Cluster, until_interrupted
 from nearcast.film import make_film
@@ -23,6 +25,7 @@ from nearcast.walk import Walker, decode_errors
 from runtime.client import Client
 from runtime.console import err, out, signed_in
 from runtime.errors import Problem, problem_of
+from runtime.titles import all_titles
 
 APPLIANCES = 4
 TITLE = "Nearcast demo"
@@ -93,13 +96,13 @@ async def _made_film(data: Path) -> Path:
 
 
 async def _title_of(cluster: Cluster, film: Path) -> Title:
-    """The published title of this film: an earlier demo's, or uploaded and encoded now."""
+    """The published title of this film: an earlier demo's, or uploaded and encoded now. Another
+    film of the same name takes the title over."""
     name = f"{TITLE}: {film.stem}"
     async with signed_in(cluster.data) as api:
-        known = await api.call("GET", "/v1/titles", TitlePage, query={"q": name})
-        ready = [t for t in known.titles if t.name == name and t.state == "published"]
-        if ready:
-            return ready[0]
+        earlier = await title_made_of(api, name, film)
+        if earlier is not None:
+            return earlier
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "nearcast", "upload", str(film.absolute()), "--title", name,
             "--wait", "--data", str(cluster.data), "--json",
@@ -108,8 +111,24 @@ async def _title_of(cluster: Cluster, film: Path) -> Title:
         said, _ = await process.communicate()
         if process.returncode != 0:
             raise problem_of(said) or Problem("encode_failed", "The film was not published.")
-        found = await api.call("GET", "/v1/titles", TitlePage, query={"q": name})
-        return found.titles[0]
+        return Title.model_validate(json.loads(said)["title"])
+
+
+async def title_made_of(api: Client, name: str, film: Path) -> Title | None:
+    """The published title of this name that plays these very bytes, by their SHA-256."""
+    sha256: str | None = None
+    async for title in all_titles(api, name):
+        if title.name == name and title.state == "published" and title.job_id is not None:
+            job = await api.call("GET", f"/v1/jobs/{title.job_id}", Job)
+            sha256 = sha256 or await asyncio.to_thread(_sha256, film)
+            if job.state == "done" and job.master_sha256 == sha256:
+                return title
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _filled(cluster: Cluster, title: Title) -> None:

@@ -82,6 +82,9 @@ CODES: dict[str, Kind] = {
     "internal": Kind(500, "Something went wrong here.", "The log has the request id."),
 }  # fmt: skip
 
+# Of a master that is refused for its own sake: no other try, and no other encoder, will do.
+REFUSED_MASTER = frozenset({"not_a_video", "empty_file", "truncated_file", "forbidden_format"})
+
 
 class ProblemDetails(BaseModel):
     """The body of an error answer (RFC 9457)."""

@@ -14,9 +14,14 @@ function hueOf(titleId) {
   return hash;
 }
 
-/** What a person should know of a title's state, and whether it plays. */
+/** What a person should know of a title's state, why it is so, and whether it plays. */
 function stateOf(title) {
-  if (!title.package_id) return { word: "Not encoded yet", kind: "waiting", plays: false };
+  if (!title.package_id) {
+    const { state, why } = title.encode ?? {};
+    if (state === "refused") return { word: "Encode refused", kind: "failed", why, plays: false };
+    if (state === "failed") return { word: "Encode failed", kind: "failed", why, plays: false };
+    return { word: "Not encoded yet", kind: "waiting", plays: false };
+  }
   if (title.state === "draft") return { word: "Not published", kind: "draft", plays: false };
   return { word: "Published", kind: "ready", plays: true };
 }
@@ -32,6 +37,7 @@ function card(title) {
     element("span", { class: "card-name" }, title.name),
     title.package_id && element("span", { class: "facts" }, facts),
     element("span", { class: `state ${state.kind}` }, state.word),
+    state.why ? element("span", { class: "facts" }, state.why) : null,
   );
   const where = `player.html?title=${encodeURIComponent(title.title_id)}&autoplay=1`;
   const body = state.plays

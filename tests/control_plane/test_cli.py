@@ -51,11 +51,11 @@ async def encode_one(house: House) -> None:
     await house.complete(Lease.model_validate(offer["lease"]))
 
 
-async def fail_one(house: House) -> None:
-    """An encoder that finds no film."""
+async def fail_one(house: House, code: str = "not_a_video") -> None:
+    """An encoder that finds no film, or fails with another code."""
     offer = await send(house.machine("encoder"), "POST", "/v1/jobs/lease?wait=5")
     path = f"/v1/jobs/{offer['lease']['job_id']}/fail"
-    word = {"attempt": 1, "code": "not_a_video", "message": "There is no video in film.mp4."}
+    word = {"attempt": 1, "code": code, "message": "There is no video in film.mp4."}
     await send(house.machine("encoder"), "POST", path, **word)
 
 
@@ -97,6 +97,29 @@ async def test_an_encode_that_fails_says_why(house: House, film: Path):
     said, _ = await asyncio.gather(upload, fail_one(house))
     assert said.code == 1
     assert "There is no video in film.mp4." in said.err
+
+
+async def test_a_title_made_for_what_is_no_film_goes_and_an_older_one_stays(
+    house: House, film: Path
+):
+    for before in ([], ["Film"]):
+        for name in before:
+            await send(await house.account("operator"), "POST", "/v1/titles", name=name)
+        upload = run(house, "upload", str(film), "--title", "Film", "--wait", "--json")
+        said, _ = await asyncio.gather(upload, fail_one(house))
+        assert (said.code, said.json["code"]) == (1, "not_a_video")
+        listed = await run(house, "titles", "--json")
+        assert [title["name"] for title in listed.json["titles"]] == before
+    shown = await run(house, "title", "show", "Film")
+    assert "Film: encode refused: There is no video in film.mp4." in shown.out
+
+
+async def test_a_title_stays_when_its_film_is_not_at_fault(house: House, film: Path):
+    upload = run(house, "upload", str(film), "--title", "Film", "--wait", "--json")
+    said, _ = await asyncio.gather(upload, fail_one(house, "encode_failed"))
+    assert (said.code, said.json["code"]) == (1, "encode_failed")
+    listed = await run(house, "titles", "--json")
+    assert [title["encode"]["state"] for title in listed.json["titles"]] == ["failed"]
 
 
 async def test_what_cannot_be_uploaded(house: House, tmp_path: Path, film: Path):

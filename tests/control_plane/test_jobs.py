@@ -8,12 +8,12 @@ import aiohttp
 import pytest
 
 from control_plane.jobs import NEVER_CAME_BACK, RETRY_AFTER_S
-from media.api import Job, LeaseOffer
+from media.api import Encode, Job, LeaseOffer, Title
 from media.ids import new_id
 from runtime.client import Client
 from runtime.errors import Problem
 from tests.control_plane.film import put_package
-from tests.control_plane.house import House, code_of, send
+from tests.control_plane.house import MASTER, House, code_of, send
 
 
 async def beat(
@@ -201,6 +201,55 @@ async def test_nothing_is_left_of_a_job_that_made_no_package(house: House):
     await house.store.put_bytes(f"{folder}x", b"looked at once")
     await house.control.removal.clear_jobs()
     assert [found async for found in house.store.list_objects(folder)]
+
+
+async def test_a_master_that_is_no_film_goes_and_the_catalog_says_why(house: House):
+    await house.upload()
+    api = await house.account("operator")
+    lease = await house.lease()
+    path = f"/v1/titles/{lease.title_id}"
+    await fail(house, lease.job_id, 1, retry=True)
+    title = await api.call("GET", path, Title)
+    assert title.encode is not None and title.encode.state == "queued"
+    await house.control.removal.clear_jobs()
+    assert await masters(house, lease.title_id) == [lease.master_key]  # it may be tried again
+    house.clock.advance(RETRY_AFTER_S[0])
+    await house.lease()
+    housekeeping = asyncio.create_task(house.control.keep_house(), name="housekeeping")
+    await asyncio.sleep(0.1)  # its first round is over
+    await fail(house, lease.job_id, 2, retry=False)
+    async with asyncio.timeout(2):  # less than until the next round, were it not woken
+        while await masters(house, lease.title_id):  # noqa: ASYNC110 (nothing tells us)
+            await asyncio.sleep(0.01)
+    housekeeping.cancel()
+    title = await api.call("GET", path, Title)
+    assert (title.state, title.job_id) == ("draft", lease.job_id)
+    assert title.encode == Encode(state="refused", code="not_a_video", why="no video in it")
+
+
+async def test_a_master_stays_when_it_is_not_at_fault(house: House):
+    """And viewers are not told what went wrong with a title that plays."""
+    title = await house.published()
+    api, viewer = await house.account("operator"), await house.account("viewer")
+    path = f"/v1/titles/{title.title_id}"
+    upload = await send(api, "POST", f"{path}/uploads", filename="b.mp4", bytes=len(MASTER))
+    headers = await api.send("PUT", upload["parts"][0]["url"], MASTER, timeout_s=5)
+    done = {"parts": [{"number": 1, "etag": headers["ETag"]}]}
+    await send(api, "POST", f"/v1/uploads/{upload['upload_id']}/complete", **done)
+    lease = await house.lease()
+    word = {"attempt": 1, "code": "encode_failed", "message": "killed", "retry": False}
+    await send(house.machine("encoder"), "POST", f"/v1/jobs/{lease.job_id}/fail", **word)
+    await house.control.removal.clear_jobs()
+    assert lease.master_key in await masters(house, title.title_id)
+    told, untold = [await who.call("GET", path, Title) for who in (api, viewer)]
+    assert told.encode == Encode(state="failed", code="encode_failed", why="killed")
+    assert untold.encode == Encode(state="failed")
+    assert untold.package_id == title.package_id
+
+
+async def masters(house: House, title_id: str) -> list[str]:
+    """Keys of the title's masters."""
+    return [found.key async for found in house.store.list_objects(f"masters/{title_id}/")]
 
 
 async def test_a_job_that_is_done_stays_done(house: House):

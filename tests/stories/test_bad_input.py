@@ -46,15 +46,32 @@ def test_films_that_are_none(cluster: Running, film: object, kind: str, tmp_path
     make, code = FILMS[kind]
     path = tmp_path / "film.mp4"
     make(path)
-    packages = stored(cluster, "titles")
+    packages, masters = stored(cluster, "titles"), stored(cluster, "masters")
     answer = cluster.nearcast("upload", str(path), "--title", f"Bad {kind}", "--wait", check=False)
     assert (answer["code"], answer["exit_code"]) == (code, 1)
     assert answer["detail"].endswith(".") and "Traceback" not in answer["detail"]
-    shown = cluster.nearcast("title", "show", f"Bad {kind}")
-    assert (shown["package_id"], shown["state"]) == (None, "draft")
+    shown = cluster.nearcast("title", "show", f"Bad {kind}", check=False)
+    assert shown["code"] == "unknown_title"
+    eventually(lambda: stored(cluster, "masters") == masters)
     assert stored(cluster, "titles") == packages and stored(cluster, "work") == []
-    cluster.nearcast("title", "delete", f"Bad {kind}")
-    eventually(lambda: not [key for key in stored(cluster, "masters") if shown["title_id"] in key])
+
+
+def test_a_film_that_is_none_is_not_waited_for(
+    cluster: Running, film: object, tmp_path: Path
+) -> None:
+    """Its master goes all the same, and the catalog says why there is no film."""
+    path = tmp_path / "film.mp4"
+    path.write_text("Once upon a time\n" * 99)
+    masters = stored(cluster, "masters")
+    cluster.nearcast("upload", str(path), "--title", "Not waited for")
+
+    def encode() -> Any:
+        return cluster.nearcast("title", "show", "Not waited for")["encode"]
+
+    eventually(lambda: encode()["state"] == "refused")
+    assert encode()["code"] == "not_a_video" and encode()["why"].endswith(".")
+    eventually(lambda: stored(cluster, "masters") == masters)
+    cluster.nearcast("title", "delete", "Not waited for")
 
 
 def test_an_empty_and_a_missing_file(cluster: Running, tmp_path: Path) -> None:

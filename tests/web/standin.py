@@ -23,6 +23,7 @@ from control_plane.pages import POLICY
 REPOSITORY = Path(__file__).resolve().parents[2]
 TITLE_ID = "ttl_01hzzzzzzzzzzzzzzzzzzzzzzz"
 NAME, PASSWORD = "ada", "correct horse battery"
+NO_FILM = "The file has no video track."
 RUNGS = ((180, 200_000), (360, 600_000))  # height, bits per second
 FILM_S, SEGMENT_S = 8, 1
 HOSTS = {"north-1": "127.0.1.1", "south-1": "127.0.2.1"}
@@ -186,6 +187,8 @@ def _control(standin: Standin) -> web.Application:
     }
     waiting = {**title, "title_id": "ttl_2", "name": "Not yet encoded", "package_id": None}
     waiting |= {"duration_s": None, "max_height": None, "state": "draft"}
+    refused = {**waiting, "title_id": "ttl_3", "name": "No film"}
+    refused |= {"encode": {"state": "refused", "code": "not_a_video", "why": NO_FILM}}
 
     async def login(request: web.Request) -> web.Response:
         if (await request.json()) != {"name": NAME, "password": PASSWORD}:
@@ -193,7 +196,7 @@ def _control(standin: Standin) -> web.Application:
         return web.json_response({"access_token": "t", "expires_at": "2099-01-01T00:00:00Z"})
 
     async def titles(_: web.Request) -> web.Response:
-        return web.json_response({"titles": [title, waiting], "next_cursor": None})
+        return web.json_response({"titles": [title, waiting, refused], "next_cursor": None})
 
     async def one_title(_: web.Request) -> web.Response:
         return web.json_response(title)

@@ -11,7 +11,16 @@ from playwright.async_api import Page, expect
 
 from control_plane.players import player_settings
 from tests.browser import Browser, launch_chromium, open_browser, until
-from tests.web.standin import FILM_S, NAME, PASSWORD, TITLE_ID, Standin, make_package, run_standin
+from tests.web.standin import (
+    FILM_S,
+    NAME,
+    NO_FILM,
+    PASSWORD,
+    TITLE_ID,
+    Standin,
+    make_package,
+    run_standin,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -89,6 +98,10 @@ async def test_signs_in_finds_the_film_and_plays_it_to_the_end(
     await page.get_by_role("link", name="Nearcast").click()
 
     assert await page.get_by_role("link", name="Not yet encoded").count() == 0
+    waiting, refused = (page.locator(f"[data-title={title}]") for title in ("ttl_2", "ttl_3"))
+    await expect(waiting).to_contain_text("Not encoded yet")
+    await expect(refused).to_contain_text("Encode refused")
+    await expect(refused).to_contain_text(NO_FILM)
     card = page.get_by_role("link", name="Test picture")
     await expect(card).to_contain_text("0:08 · 360p")
     await card.click()
@@ -135,6 +148,9 @@ async def test_another_region_goes_on_at_the_same_position(
     page = await play(browser, standin, "&region=south")
     assert "token" not in page.url
     await expect(page.locator("#stat-appliance")).to_have_text("south-1")
+    assert (await page.evaluate("nearcast.stats().throughput_bps")) > 0
+    # A machine that has much to do measures little: what has been found is said here.
+    await page.evaluate("nearcast.hls.stopLoad(); nearcast.hls.bandwidthEstimate = 5e6")
     before = await page.evaluate("nearcast.stats().position_s")
     await page.get_by_label("Watch from").select_option("north")
     await until(page, "nearcast.stats().appliance_id === 'north-1'")
@@ -146,7 +162,8 @@ async def test_another_region_goes_on_at_the_same_position(
     assert (await page.evaluate("nearcast.stats()"))["failovers"] == 0
     video = [event for event in await events(page, "frag") if event["kind"] == "main"]
     north = [event["level"] for event in video if event["appliance_id"] == "north-1"]
-    assert (video[0]["level"], set(north)) == (0, {1})
+    # The first of each session: later ones follow what is measured from then on.
+    assert (video[0]["level"], north[0]) == (0, 1)
 
 
 async def test_expired_token_gets_a_new_session(standin: Standin, browser: Browser) -> None:
