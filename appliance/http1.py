@@ -108,6 +108,7 @@ class RequestReader:
                 seen is not None
                 and unread.startswith(b"GET /")
                 and unread.endswith(_VERSION, 0, end)
+                and unread.find(b" ", 4) == end - 9  # llhttp forgives more of them
                 and end <= MAX_TARGET_BYTES
             ):
                 self._unread = b""
