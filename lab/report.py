@@ -26,7 +26,7 @@ every file rightly, byte for byte; an error in a measured run ends the bench.
 Both check a token for each request (ours an Ed25519 signature, once a token; nginx an MD5 by
 `secure_link`; Varnish compares a string, since it signs nothing without a module), write one JSON
 line of access log for each, and send equal fields. Ours compares what it fills with its SHA-256
-before it keeps it, about half of what a filled megabyte costs it; the peers do not. `busy` is the share of its core that the server
+before it keeps it, about a third of what a filled megabyte costs it; the peers do not. `busy` is the share of its core that the server
 used: where it is far below 1, the load was the limit.
 
 | case | what is asked |
