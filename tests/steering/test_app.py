@@ -232,7 +232,7 @@ async def test_a_tombstone_outlives_a_restart_and_leaves_plans_and_rankings(
 
 
 async def test_a_purge_is_a_job_from_order_to_end(tmp_path: Path, control: ControlPlane) -> None:
-    async with running(tmp_path, control, report_timeout_s=0.05) as fleet:
+    async with running(tmp_path, control, report_timeout_s=1.0) as fleet:
 
         async def ask(method: str, path: str, body: Any = None) -> tuple[int, Any]:
             sent = None if body is None else json.dumps(body).encode()
