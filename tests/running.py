@@ -156,3 +156,10 @@ def processes_of(data: Path) -> list[str]:
         if str(data) in argv or stands.is_relative_to(data):
             found.append(argv)
     return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files that stand there. Of those that come, move and go while one looks some may be missing,
+    and what is still landing has no name yet."""
+    walk = os.walk(folder)
+    return [Path(top, name) for top, _, names in walk for name in names if name[0] != "."]

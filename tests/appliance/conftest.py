@@ -13,6 +13,7 @@ import uvloop
 from media.keys import Identity
 from runtime.supervise import Daemon
 from tests.packages import MadePackage, make_keys, make_package
+from tests.running import files_below
 
 
 @dataclass
@@ -61,8 +62,7 @@ class Standing:
         """The package's files that are held, wherever they stand."""
         cache = self.data / "appliances" / self.name / "cache"
         folders = [cache, *cache.glob(".new/*")]
-        found = [path for top in folders for path in (top / package.package_id).rglob("*")]
-        return [path for path in found if path.is_file()]
+        return [path for top in folders for path in files_below(top / package.package_id)]
 
     def log(self) -> list[dict[str, object]]:
         """The access log, as written so far."""

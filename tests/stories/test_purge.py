@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Running, make_clip, running_cluster
+from tests.running import Running, files_below, make_clip, running_cluster
 from tests.stories.test_fleet import answers, eventually, state, status_of
 
 
@@ -94,10 +94,9 @@ def found(cluster: Running, name: str, package_id: str) -> dict[str, float]:
     cache = cluster.data / "appliances" / name / "cache"
     times: dict[str, float] = {}
     for folder in (*cache.glob(f".new/*/{package_id}"), cache / package_id):
-        for path in folder.rglob("*"):
+        for path in files_below(folder):
             with suppress(FileNotFoundError):
-                if path.is_file():
-                    times[path.relative_to(folder).as_posix()] = path.stat().st_mtime
+                times[path.relative_to(folder).as_posix()] = path.stat().st_mtime
     return times
 
 
