@@ -1,19 +1,22 @@
-"""Hits that are answered at once: the way of nearly every request.
+"""Hits and refusals that are answered at once: the way of nearly every request.
 
 An Exchange can wait for a list, for the keeper, for the disk, for its client. Most requests need
 none of that: token, file and head are known, the bytes are in memory, and the socket takes them.
 They are answered here, in one function, because in Python a call costs as much as a look-up, and an
 Exchange takes seventeen. It decides nothing of its own: whatever is not plain is left to an
-Exchange, and so is what remains when the client takes a part.
+Exchange, and so is what remains when the client takes a part. Refusals are here for those who are
+served beside them: whoever forges tokens sends thousands a second.
 """
 
 import socket
 import time
 from typing import TYPE_CHECKING
 
+from appliance.answers import error
 from appliance.board import EPOCH, OWN_WORDS, Word
-from appliance.exchange import FIRST_BYTES, Exchange
-from appliance.http1 import Request
+from appliance.exchange import Exchange
+from appliance.gate import Reject
+from appliance.http1 import Request, head
 from appliance.tally import BUCKET, Tally
 
 if TYPE_CHECKING:
@@ -21,10 +24,11 @@ if TYPE_CHECKING:
     from appliance.worker import Worker
 
 # Plain ints: a member of an enum costs twice as much as an index.
-_REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
-_ANSWERED, _SUM, _BUCKETS = (
-    OWN_WORDS + word for word in (Tally.ANSWERS + 2, Tally.HIT, Tally.HIT + 1)
+_REQUESTS, _HITS, _REJECTS, _BYTES_OUT = map(
+    int, (Word.REQUESTS, Word.HITS, Word.REJECTS, Word.BYTES_OUT)
 )
+_ANSWERS, _SUM, _BUCKETS = (OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1))
+_FINE = _ANSWERS + 2
 _MORE = int(socket.MSG_MORE)
 
 
@@ -42,14 +46,16 @@ class AtOnce:
             return False
         known = worker.gate.known(target, worker.clock_s)
         if known is None:
-            return False
+            return self._refuse(connection, request)
         began = time.monotonic()
         listed, grant = known
         file, size = worker.open_file(listed), listed.size
         if file is None:
             return False
         body = file.body
-        if body is None and not (0 < size <= FIRST_BYTES and file.is_resident(0, size)):
+        if body is None and not (
+            0 < size <= worker.poller.share_bytes() and file.is_resident(0, size)
+        ):
             return False
         life_s = grant.expires_s - worker.second
         out = b"%b%bCache-Control: private, max-age=%d, immutable\r\n%b%b" % (
@@ -72,15 +78,47 @@ class AtOnce:
         except OSError:
             pass  # it has to wait for its client; or that has gone, as an Exchange will find
         if offset < size or sent < len(out):
+            rest, in_it = memoryview(out)[sent:], 0 if body is None else size
+            exchange = Exchange.midway(connection, request, 200, began, rest, in_it, grant)
+            exchange.followed_by(listed, file if body is None else None, offset)
+            connection.go_on(exchange)
+            return True
+        counts[_REQUESTS] += 1
+        counts[_FINE] += 1
+        counts[_BYTES_OUT] += size
+        worker.record(request, listed, 200, size, "hit", grant, began)
+        connection.answered(request)
+        return True
+
+    def _refuse(self, connection: "Connection", request: Request) -> bool:
+        """The same for a request that the gate refuses, and that leaves the connection as it is."""
+        worker, began = self._worker, time.monotonic()
+        try:
+            decision = worker.gate.decide(
+                b"GET", request.target, connection.address, worker.clock_s
+            )
+        except Exception:  # a fault of ours, as the Exchange will find
+            return False
+        if type(decision) is not Reject or decision.code == "bad_request":
+            return False
+        code, grant, retry_s = decision
+        status, fields, body = error(code, retry_s)
+        out = head(status, fields + worker.date_line, len(body), request.keep_alive) + body
+        counts, sent = worker.counts, 0
+        counts[_REJECTS] += 1
+        try:
+            sent = connection.wire.send(out, 0)
+        except OSError:
+            pass
+        if sent < len(out):
             rest = memoryview(out)[sent:]
-            held = None if body is not None else file
             connection.go_on(
-                Exchange.midway(connection, request, listed, grant, began, rest, held, offset)
+                Exchange.midway(connection, request, status, began, rest, len(body), grant)
             )
             return True
         counts[_REQUESTS] += 1
-        counts[_ANSWERED] += 1
-        counts[_BYTES_OUT] += size
-        worker.record(request, listed, 200, size, "hit", grant, began)
+        counts[_ANSWERS + status // 100] += 1
+        counts[_BYTES_OUT] += len(body)
+        worker.record(request, None, status, len(body), "-", grant, began)
         connection.answered(request)
         return True

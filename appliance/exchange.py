@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from appliance.connection import Connection
 
 # Plain ints: a member of an enum costs twice as much as an index.
-_REQUESTS, _HITS, _BYTES_OUT = map(int, (Word.REQUESTS, Word.HITS, Word.BYTES_OUT))
+_REQUESTS, _HITS, _REJECTS, _BYTES_OUT = map(
+    int, (Word.REQUESTS, Word.HITS, Word.REJECTS, Word.BYTES_OUT)
+)
 _ANSWERS, _HIT_SUM, _HIT_BUCKETS = (
     OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1)
 )
@@ -41,7 +43,6 @@ _CMCD = frozenset(cmcd.HEADERS)
 # Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
 # Sent at once it is the kernel that goes on, as the client acknowledges.
 _SEND_BYTES = 4 * 1024 * 1024
-FIRST_BYTES = 1024 * 1024  # the same when a request has just come: others may have come with it
 _WINDOW_BYTES = 1024 * 1024  # of a file: looked for in the page cache, read ahead, and sent
 
 
@@ -78,24 +79,25 @@ class Exchange:
         cls,
         connection: "Connection",
         request: Request,
-        listed: Listed,
-        grant: Grant,
+        status: int,
         began: float,
         out: memoryview,
-        file: OpenFile | None,
-        offset: int,
+        body_bytes: int = 0,
+        grant: Grant | None = None,
     ) -> "Exchange":
-        """Waits for the client of a hit, to which `out` and then the file from `offset` are still
-        to be sent; without a file, `out` has all of it."""
+        """Waits for the client of an answer that has begun to leave: `out` is still to be sent, the
+        end of which is `body_bytes` of a body."""
         self = cls(connection, request)
-        self.grant, self._listed, self._began = grant, listed, began
-        self._status, self._cache = 200, "hit"
-        self._out, self._file, self._end = out, file, listed.size
-        if file is None:
-            self._body_bytes = listed.size
-        self._offset = self._sent = offset
+        self.grant, self._began, self._status = grant, began, status
+        self._out, self._body_bytes = out, body_bytes
         self._write_later()
         return self
+
+    def followed_by(self, listed: Listed, file: OpenFile | None, offset: int) -> None:
+        """What leaves is a hit's, with the file's bytes from `offset` behind it."""
+        self._listed, self._cache = listed, "hit"
+        self._file, self._end = file, listed.size
+        self._offset = self._sent = offset
 
     # Deciding.
 
@@ -333,7 +335,7 @@ class Exchange:
     ) -> None:
         """Answers with an error; `detail` is said instead of its code's sentence. Each is one of a
         few: heads of errors are remembered."""
-        self._worker.row[Word.REJECTS] += 1
+        self._worker.counts[_REJECTS] += 1
         status, lines, body = answers.error(code, retry_s, detail)
         self._file = None
         self._answer(status, lines + fields, len(body), body)
@@ -377,7 +379,7 @@ class Exchange:
         """All of the file that was asked for has left. False: something has to come first, and is
         seen to. Raises BlockingIOError and other OSErrors."""
         wire = self._connection.wire
-        budget = _SEND_BYTES if self._writing else FIRST_BYTES
+        budget = _SEND_BYTES if self._writing else self._worker.poller.share_bytes()
         offset, limit = self._offset, self._end
         while offset < self._end:
             if self._arrival is not None:

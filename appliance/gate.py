@@ -80,8 +80,7 @@ class Preflight:
     """OPTIONS: any origin may GET with any header."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(NamedTuple):
     """Refused, with a code of runtime.errors; `grant` when the token was good; `retry_s` when the
     answer may be another after so many seconds."""
 

@@ -101,9 +101,10 @@ class RequestReader:
         reader is then done."""
         unread = self._unread = self._unread + data if self._unread else data
         if unread and not self._begun:
-            # All that has come may be a head whose fields were seen before.
+            # What has come may begin with a head whose fields were seen before.
             end = unread.find(_CRLF)
-            seen = self._seen.get(unread[end:])
+            stop = unread.find(_END_OF_HEAD, end) + len(_END_OF_HEAD)
+            seen = self._seen.get(unread[end:stop])
             if (
                 seen is not None
                 and unread.startswith(b"GET /")
@@ -111,7 +112,7 @@ class RequestReader:
                 and unread.find(b" ", 4) == end - 9  # llhttp forgives more of them
                 and end <= MAX_TARGET_BYTES
             ):
-                self._unread = b""
+                self._unread = unread[stop:]
                 return _tuple(Request, (b"GET", unread[4 : end - 9], *seen))
         while self._unread:
             begins = not self._begun

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 _EVENTS = 128  # in a turn; then others of the loop have theirs
 _WRITING_S = 0.002
+_TURN_S = 0.004
+_LEAST_BYTES, _MOST_BYTES = 1024 * 1024, 4 * 1024 * 1024
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR  # told whether asked for or not
 _Call = Callable[[], None]
@@ -24,6 +26,7 @@ class Poller:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, after: _Call = lambda: None) -> None:
         """`after` is called after each turn."""
+        self._until = 0.0  # of the turn, on the monotonic clock
         self._after = after
         self._epoll = select.epoll()
         self._readers: dict[int, _Call] = {}
@@ -31,6 +34,11 @@ class Poller:
         self._known: set[int] = set()
         self._loop = loop
         loop.add_reader(self._epoll.fileno(), self._turn)
+
+    def share_bytes(self) -> int:
+        """What one who has just asked may be sent in this turn: less when it has been long, for
+        others have asked with it."""
+        return _MOST_BYTES if time.monotonic() < self._until else _LEAST_BYTES
 
     def add_reader(self, number: int, call: _Call) -> None:
         """`call` whenever there is something to read, or the other side has gone."""
@@ -78,6 +86,7 @@ class Poller:
             self._epoll.register(number, wanted)
 
     def _turn(self) -> None:
+        self._until = time.monotonic() + _TURN_S
         self._serve()
         self._after()
 

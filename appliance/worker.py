@@ -107,6 +107,7 @@ class Worker:
         self._connections: set[Connection] = set()
         self._touched: dict[str, None] = {}
         self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
+        self._soon: list[Callable[[], None]] = []
         self._look_at_clocks()
 
     # What connections use.
@@ -222,11 +223,19 @@ class Worker:
 
     def soon(self, call: Callable[[], None]) -> None:
         """`call`, in the loop's next turn."""
-        self.loop.call_soon(self._do, call)
+        if not self._soon:
+            self.loop.call_soon(self._do_these)
+        self._soon.append(call)
 
-    def _do(self, call: Callable[[], None]) -> None:
-        call()
-        self._count()
+    def _do_these(self) -> None:
+        calls, self._soon = self._soon[::-1], []
+        try:
+            while calls:
+                calls.pop()()
+        finally:
+            self._count()
+            for call in reversed(calls):  # one broke, and the others have nothing to do with that
+                self.soon(call)
 
     def _count(self) -> None:
         """What was counted is on the board: after each event, or some that came together."""
