@@ -60,14 +60,22 @@ class Fill:
             raise self.problem
 
     def tell_progress(self, now_s: float) -> None:
-        """Watchers learn the present state, if it is news: the first bytes that may leave, a good
-        many more, or some after a while. To hear of it costs a worker as much as a hit does."""
+        """Watchers learn the present state, if it is news: the first bytes that may leave, but not
+        if the last ones are near; a good many more; or some after a while. To hear of it costs a
+        worker as much as a hit does."""
         assert self.size is not None
         may_leave = releasable(self.size, self.landed, held=False)
         more = may_leave - self._told_bytes
         if more <= 0:
             return
-        if self._told_bytes == 0 or more >= _NEWS_BYTES or now_s - self._told_s >= _NEWS_S:
+        first = self._told_bytes == 0
+        if self._told_s == 0.0:
+            self._told_s = now_s
+        if (
+            more >= _NEWS_BYTES
+            or now_s - self._told_s >= _NEWS_S
+            or (first and self.size - self.landed >= _NEWS_BYTES)
+        ):
             self._told_bytes, self._told_s = may_leave, now_s
             self.tell()
         elif self._later is None:  # the source may pause, and these bytes wait for no others

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -16,7 +18,7 @@ async def test_a_stop_leaves_everything_in_its_place(tmp_path: Path) -> None:
     first = make_cache(tmp_path, 50 * MB, 50 * MB)
     await put_all(first, range(30), bytes(MB))
     await upkeep_of(first).close()
-    assert not any((tmp_path / f"disk{n}" / ".new").exists() for n in (0, 1))
+    assert not any(files_below(tmp_path / f"disk{n}" / ".new") for n in (0, 1))
     held, used = sorted(first), first.used_bytes
     again = make_cache(tmp_path, 50 * MB, 50 * MB, boot_id="another")
     assert again.used_bytes == used and len(again) == 0  # known before they are found
@@ -71,7 +73,7 @@ async def test_a_file_has_its_final_name_only_after_a_sync(
     assert [path.name for path in (tmp_path / "disk0" / "pkg_x" / "v").iterdir()] == ["kept"]
     assert read(cache, "pkg_x/v/late") == read(cache, "pkg_x/v/replaced") == b"late"
     await upkeep.sync()
-    assert not (tmp_path / "disk0" / ".new").exists() and len(cache) == 3
+    assert not files_below(tmp_path / "disk0" / ".new") and len(cache) == 3
 
 
 async def test_where_a_worker_was_told_a_file_is_it_stays_a_while(tmp_path: Path) -> None:
@@ -217,3 +219,18 @@ async def test_what_leaves_while_it_is_found_stays_away(tmp_path: Path) -> None:
 
 def test_the_machine_has_a_boot_id() -> None:
     assert len(machine_boot_id()) == 36
+
+
+def test_packages_lie_apart_where_the_file_system_can(tmp_path: Path) -> None:
+    make_cache(tmp_path, 50 * MB)
+    if shutil.which("lsattr") is None:
+        pytest.skip("lsattr (package e2fsprogs) is not installed")
+    told = subprocess.run(
+        ["lsattr", "-d", tmp_path / "disk0", tmp_path / "disk0" / ".new" / "boot"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.returncode != 0:
+        pytest.skip("this file system has no such flag: ext4 has")
+    assert [line.split()[0].count("T") for line in told.stdout.splitlines()] == [1, 1]
