@@ -1,11 +1,5 @@
-"""One request and its answer: decided, waited for, sent.
+"""One request and its answer: decided, waited for, and sent (appliance/sending.py)."""
 
-Sending is a loop of `sendfile`, because the kernel then sends straight from the page cache. It goes
-as far as the bytes may leave; then the exchange waits: for its client to read, for a fill's bytes,
-or for a cold page that a thread reads ahead, so that the loop never waits for a disk.
-"""
-
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,11 +14,11 @@ from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
 from appliance.ranges import NotSatisfiable, has_current, is_current, range_applies, wanted_span
+from appliance.sending import Sending
 from appliance.shed import Priority, priority_of, retry_after_s
 from appliance.tally import BUCKET, Tally
 from appliance.tcp_info import UNKNOWN, path_of
 from appliance.want import FileWant
-from appliance.wire import unsent_bytes
 from media import cmcd, cmsd
 from runtime.log import logger
 
@@ -38,41 +32,28 @@ _REQUESTS, _HITS, _REJECTS, _BYTES_OUT = map(
 _ANSWERS, _HIT_SUM, _HIT_BUCKETS = (
     OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1)
 )
-_MORE = int(socket.MSG_MORE)
 _CMCD = frozenset(cmcd.HEADERS)
-# Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
-# Sent at once it is the kernel that goes on, as the client acknowledges.
-_SEND_BYTES = 4 * 1024 * 1024
-_WINDOW_BYTES = 1024 * 1024  # of a file: looked for in the page cache, read ahead, and sent
 
 
-class Exchange:
+class Exchange(Sending):
     """Begins with `decide` or `refuse`; ends by telling its connection that it is `answered`, or
     with the connection. `request` None: what came is no request, and its answer is the last."""
 
     # What most exchanges never change costs them nothing here.
     grant: Grant | None = None
     _listed: Listed | None = None
-    _out: bytes | memoryview = b""
-    _body_bytes = 0  # of what is in `_out`
-    _file: OpenFile | None = None
-    _offset = _end = _sent = 0
     _partial = False
     _status = 0  # none, while nothing of the answer has left
     _cache: Cache = "-"
     _said = b""  # CMCD
     _arrival: Arrival | None = None
     _watcher: Callable[[], None] | None = None
-    _unsent = 0
-    _writing = _reading_ahead = _ended = False
 
     def __init__(self, connection: "Connection", request: Request | None) -> None:
+        super().__init__(connection)
         self.request = request
-        self._connection = connection
-        self._worker = worker = connection.worker
         self._began = time.monotonic()
-        connection.deadline = worker.stalled_until
-        worker.counts[_REQUESTS] += 1
+        self._worker.counts[_REQUESTS] += 1
 
     @classmethod
     def midway(
@@ -316,14 +297,16 @@ class Exchange:
             self._arrival.watchers.pop(self._watcher, None)
         self._arrival = self._watcher = None
 
-    def _wait_for_client(self) -> None:
-        self._connection.deadline = self._worker.stalled_until
+    def _may_leave(self) -> int:
+        return self._end if self._arrival is None else min(self._end, self._arrival.releasable())
 
     def _wait_for_keeper(self) -> None:
         """Longer than for a client: the keeper tries one source after the other."""
         self._connection.deadline = self._worker.now + self._worker.settings.send_stall_s * 3
 
-    # Sending.
+    _on_starved = _wait_for_keeper
+
+    # Without a file.
 
     def refuse(
         self,
@@ -351,92 +334,11 @@ class Exchange:
         self._out = head(status, lines, length, keep_alive) + body
         self._pump()
 
-    def _pump(self) -> None:
-        """Sends what can be sent now, and arranges for the rest."""
-        connection = self._connection
-        wire = connection.wire
-        try:
-            out, file = self._out, self._file
-            if out:
-                sent = wire.send(out, 0 if file is None else _MORE)
-                if sent < len(out):
-                    self._out = memoryview(out)[sent:]
-                    self._write_later()
-                    return
-                self._out = b""
-                self._sent += self._body_bytes
-            if file is not None and not self._send_file(file):
-                return
-        except BlockingIOError:
-            self._write_later()
-        except OSError:
-            connection.close()
-        else:
-            self.end()
-            connection.answered(self.request)
-
-    def _send_file(self, file: OpenFile) -> bool:
-        """All of the file that was asked for has left. False: something has to come first, and is
-        seen to. Raises BlockingIOError and other OSErrors."""
-        wire = self._connection.wire
-        budget = _SEND_BYTES if self._writing else self._worker.poller.share_bytes()
-        offset, limit = self._offset, self._end
-        while offset < self._end:
-            if self._arrival is not None:
-                limit = min(self._end, self._arrival.releasable())
-                if offset >= limit:
-                    self._stop_writing()
-                    self._wait_for_keeper()
-                    return False
-            if budget <= 0:
-                self._write_later()
-                return False
-            count = min(limit - offset, _WINDOW_BYTES)
-            if not file.is_resident(offset, count):
-                self._read_ahead(file, count)
-                return False
-            sent = wire.send_file(file, offset, count)
-            if sent == 0:
-                self._connection.abort()  # the file is shorter than it was said to be
-                return False
-            self._offset = offset = offset + sent
-            self._sent += sent
-            budget -= sent
-        return True
-
-    def is_read_slowly(self) -> bool:
-        """The client has taken some of what the kernel holds for it since we wait for it: less
-        than would let us write on, for a slow network and a large buffer make that rare."""
-        if not self._writing:
-            return False
-        before, self._unsent = self._unsent, unsent_bytes(self._connection.wire.sock)
-        return self._unsent < before
-
-    def _write_later(self) -> None:
-        self._unsent = unsent_bytes(self._connection.wire.sock)
-        self._wait_for_client()
-        if not self._writing:
-            self._writing = True
-            self._worker.poller.add_writer(self._connection.wire.number, self._pump)
-
-    def _stop_writing(self) -> None:
-        if self._writing:
-            self._writing = False
-            self._worker.poller.remove_writer(self._connection.wire.number)
-
-    def _read_ahead(self, file: OpenFile, count: int) -> None:
-        """Has a thread bring pages in, then goes on sending."""
-        self._stop_writing()
-        self._reading_ahead = True
-
-        def go_on(_: object) -> None:
-            self._reading_ahead = False
-            if not self._ended:
-                self._write_later()
-
-        self._worker.read_ahead(file, self._offset, count).add_done_callback(go_on)
-
     # Ending.
+
+    def _on_sent(self) -> None:
+        self.end()
+        self._connection.answered(self.request)
 
     def give_up(self, code: str, retry_s: int | None = 1) -> None:
         """Refused with this code while nothing has left, else cut off: the client must not take a
