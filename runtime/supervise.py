@@ -21,6 +21,8 @@ from runtime.log import logger
 READY_S = 60.0
 STOP_S = 12.0
 BACKOFF_S = (0.1, 5.0)
+# One that had got ready is back within two seconds, start included, however often it dies.
+READY_BACKOFF_S = (0.1, 0.8)
 _PATIENCE = 5
 _STEADY_S = 1.0  # a child that lived this long starts its back-off anew
 _MAX_READY_BYTES = 64 * 1024
@@ -146,15 +148,17 @@ class Daemon:
             code = await self.process.wait()
             logger().warning("ended", daemon=self.name, code=code)
             deaths = 0 if loop.time() - began > _STEADY_S else deaths
+            backoff = READY_BACKOFF_S
             while True:
                 self.died()
-                await asyncio.sleep(pause_s(deaths))
+                await asyncio.sleep(pause_s(deaths, backoff))
                 deaths += 1
                 try:
                     await self._spawn()
                     break
                 except (Problem, OSError, ValueError) as error:  # no memory, or an odd last word
                     logger().error("not_restarted", daemon=self.name, why=str(error))
+                    backoff = BACKOFF_S
 
     def _close_lifeline(self) -> None:
         if self._lifeline is not None:
@@ -162,10 +166,11 @@ class Daemon:
             self._lifeline = None
 
 
-def pause_s(deaths: int) -> float:
+def pause_s(deaths: int, backoff: tuple[float, float] = BACKOFF_S) -> float:
     """How long to wait before a child is started again that died so many times in a row before: at
     first hardly at all, for who is killed is not at fault; then longer and longer."""
-    return min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(16, max(0, deaths - _PATIENCE)))
+    least, most = backoff
+    return min(most, least * 2.0 ** min(16, max(0, deaths - _PATIENCE)))
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

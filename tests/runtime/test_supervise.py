@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Problem
-from runtime.supervise import Daemon, pause_s
+from runtime.supervise import READY_BACKOFF_S, Daemon, pause_s
 
 SERVICE = """
 import asyncio, sys
@@ -159,3 +159,4 @@ def test_who_dies_at_once_waits_longer_and_longer_but_not_at_first() -> None:
     pauses = [pause_s(deaths) for deaths in range(100)]
     assert pauses[:6] == [0.1] * 6 and pauses[6:9] == [0.2, 0.4, 0.8]
     assert pauses == sorted(pauses) and pauses[-1] == 5.0
+    assert max(pause_s(deaths, READY_BACKOFF_S) for deaths in range(100)) < 1.0
