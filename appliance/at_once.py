@@ -17,7 +17,9 @@ from appliance.board import EPOCH, OWN_WORDS, Word
 from appliance.exchange import Exchange
 from appliance.gate import Reject
 from appliance.http1 import Request, head
+from appliance.open_file import WINDOW_BYTES, OpenFile
 from appliance.tally import BUCKET, Tally
+from appliance.wire import Wire
 
 if TYPE_CHECKING:
     from appliance.connection import Connection
@@ -53,9 +55,7 @@ class AtOnce:
         if file is None:
             return False
         body = file.body
-        if body is None and not (
-            0 < size <= worker.poller.share_bytes() and file.is_resident(0, size)
-        ):
+        if body is None and not (size and file.is_resident(0, min(size, WINDOW_BYTES))):
             return False
         life_s = grant.expires_s - worker.second
         out = b"%b%bCache-Control: private, max-age=%d, immutable\r\n%b%b" % (
@@ -74,7 +74,7 @@ class AtOnce:
         try:
             sent = wire.send(out, _MORE if body is None else 0)
             if sent == len(out):
-                offset = size if body is not None else wire.send_file(file, 0, size)
+                offset = size if body is not None else self._send_file(wire, file)
         except OSError:
             pass  # it has to wait for its client; or that has gone, as an Exchange will find
         if offset < size or sent < len(out):
@@ -89,6 +89,25 @@ class AtOnce:
         worker.record(request, listed, 200, size, "hit", grant, began)
         connection.answered(request)
         return True
+
+    def _send_file(self, wire: Wire, file: OpenFile) -> int:
+        """Sends a file whose first window is in memory, as far as the rest is, too, and as the
+        socket and the others who wait allow. Returns how far that is."""
+        offset, size = 0, file.size
+        try:
+            offset = wire.send_file(file, 0, min(size, WINDOW_BYTES))
+            if offset < WINDOW_BYTES:
+                return offset
+            share = min(size, self._worker.poller.share_bytes())
+            while offset < share:
+                count = min(size - offset, WINDOW_BYTES)
+                sent = wire.send_file(file, offset, count) if file.is_resident(offset, count) else 0
+                offset += sent
+                if sent < count:
+                    break
+        except OSError:
+            pass
+        return offset
 
     def _refuse(self, connection: "Connection", request: Request) -> bool:
         """The same for a request that the gate refuses, and that leaves the connection as it is."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SMALL_BYTES = 16 * 1024  # init segments, playlists, lists: kept as bytes, and sent with their head
 _TAIL_BYTES = 64 * 1024  # of a window no longer than this, one probe tells all
-_STRIDE_BYTES = 1024 * 1024
+WINDOW_BYTES = 1024 * 1024  # looked for in the page cache, read ahead, and sent at a time
 _PROBE = [bytearray(1)]
 
 
@@ -40,14 +40,13 @@ class OpenFile:
         return self.body
 
     def is_resident(self, offset: int, count: int) -> bool:
-        """Whether these bytes can be sent without waiting for the disk, as far as probes of the end
-        and of each megabyte's front tell: pages come in from the front and leave from there."""
+        """Whether these bytes can be sent without waiting for the disk, as far as two probes
+        tell: pages come in from the front and leave from there."""
         descriptor = self.descriptor
         try:
             os.preadv(descriptor, _PROBE, offset + count - 1, os.RWF_NOWAIT)
             if count > _TAIL_BYTES:
-                for front in range(offset, offset + count, _STRIDE_BYTES):
-                    os.preadv(descriptor, _PROBE, front, os.RWF_NOWAIT)
+                os.preadv(descriptor, _PROBE, offset, os.RWF_NOWAIT)
         except BlockingIOError:
             return False
         except OSError:

@@ -8,7 +8,7 @@ page that a thread reads ahead, so that the loop never waits for a disk.
 import socket
 from typing import TYPE_CHECKING
 
-from appliance.open_file import OpenFile
+from appliance.open_file import WINDOW_BYTES, OpenFile
 from appliance.wire import unsent_bytes
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ _MORE = int(socket.MSG_MORE)
 # Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
 # Sent at once it is the kernel that goes on, as the client acknowledges.
 _SEND_BYTES = 4 * 1024 * 1024
-_WINDOW_BYTES = 1024 * 1024  # of a file: looked for in the page cache, read ahead, and sent
 
 
 class Sending:
@@ -90,7 +89,7 @@ class Sending:
             if budget <= 0:
                 self._write_later()
                 return False
-            count = min(limit - offset, _WINDOW_BYTES)
+            count = min(limit - offset, WINDOW_BYTES)
             if not file.is_resident(offset, count):
                 self._read_ahead(file, count)
                 return False
