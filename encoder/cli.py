@@ -27,8 +27,7 @@ from runtime.settings import load
 app = typer.Typer()
 app.command()(check)
 
-# Both name the fixed ladder, which follows Apple's recommendations.
-_FIXED = ("auto", "apple")
+_NAMED = ("auto", "apple")
 
 
 @app.command()
@@ -37,8 +36,12 @@ def encode(
     out: Annotated[Path, typer.Option("--out", help="The package's folder: new, or empty.")],
     ladder: Annotated[
         str,
-        typer.Option("--ladder", metavar="auto|apple|FILE.toml", help="The rungs to encode."),
-    ] = "auto",
+        typer.Option(
+            "--ladder",
+            metavar="auto|apple|FILE.toml",
+            help="The rungs: measured for this film, by the picture's size, or your own.",
+        ),
+    ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings, such as nearcast.toml.")
     ] = None,
@@ -60,6 +63,10 @@ def encode(
                 "out": str(made.folder),
                 "inventory_sha256": made.inventory_sha256,
                 "total_bytes": made.inventory.total_bytes,
+                "ladder": [
+                    {"rendition_id": rung.rendition_id, **rung.model_dump(exclude={"mark"})}
+                    for rung in (made.ladder.rungs if made.ladder else ())
+                ],
                 **made.inventory.model_dump(mode="json", exclude={"files"}, exclude_none=True),
             }
         )
@@ -71,7 +78,11 @@ async def _encode(
     file: Path, out: Path, ladder: str, config: Path | None, *, json: bool
 ) -> Encoded:
     settings = load(EncoderSettings, "encoder", file=config)
-    chosen: Ladder | None = None if ladder in _FIXED else read_ladder(Path(ladder))
+    chosen: Ladder | None = None
+    if ladder in _NAMED:
+        settings = settings.model_copy(update={"ladder": ladder})
+    elif ladder:
+        chosen = read_ladder(Path(ladder))
     if not file.is_file():
         raise Problem("bad_request", f"There is no file {file}.")
     if not os.access(file, os.R_OK):

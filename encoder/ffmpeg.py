@@ -11,8 +11,8 @@ from typing import Any
 import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
+from encoder.pictures import conformed, scaled
 from encoder.recipe import SAMPLE_RATE, AudioOutput, Recipe, VideoOutput
-from encoder.source import Source
 from runtime.child import ChildFailed, ChildTimeout
 from runtime.errors import Problem
 
@@ -56,7 +56,7 @@ def encode_argv(
         reinit_filter=0,
     )
     outputs: list[OutputStream] = []
-    pictures = _conformed(master[str(source.video_index)], source)
+    pictures = conformed(master[str(source.video_index)], source, source.cadence.frames)
     # ffmpeg wants a label used once: a single rung takes the stream as it is.
     branches = [pictures]
     if len(recipe.video) > 1:
@@ -78,75 +78,40 @@ def encode_argv(
     return list(command.compile(cmd=program))
 
 
-def _conformed(pictures: FilterableStream, source: Source) -> FilterableStream:
-    """The decoded film as every rung takes it: progressive, of constant rate, in SDR."""
-    # In front of the rest: what we read is said where the master does not say it.
-    if unsaid := _unsaid(source):
-        pictures = pictures.filter("setparams", **unsaid)
-    if source.interlaced:
-        # One frame for each frame, not for each field; frames that are progressive pass.
-        pictures = pictures.filter("bwdif", mode="send_frame", parity="auto", deint="interlaced")
-    rate = f"{source.frame_rate.numerator}/{source.frame_rate.denominator}"
-    # To the grid of `cadence`: for a film of constant rate neither drops nor doubles a frame.
-    pictures = pictures.filter("fps", fps=rate, start_time=0, round="near")
-    # The last frame's length is a guess of the demuxer: one frame of grace, then the exact end.
-    pictures = pictures.filter("tpad", stop=1, stop_mode="clone")
-    pictures = pictures.filter("trim", end_frame=source.cadence.frames)
-    if source.colour.hdr:
-        pictures = _tone_mapped(pictures)
-    return pictures
-
-
-def _tone_mapped(pictures: FilterableStream) -> FilterableStream:
-    """HDR in BT.709, for 8-bit AVC: linear light, then Hable's curve (which keeps shadows)."""
-    return (
-        pictures.filter("zscale", t="linear", npl=100)
-        .filter("format", "gbrpf32le")
-        .filter("zscale", p="bt709")
-        .filter("tonemap", "hable", desat=0)
-        .filter("zscale", t="bt709", m="bt709", r="tv")
-        .filter("format", "yuv420p")
-    )
-
-
 def _video(
     pictures: FilterableStream, rung: VideoOutput, recipe: Recipe, *, preset: str, threads: int
 ) -> OutputStream:
-    matrix = _matrix(recipe.source)
-    scaled = (
-        pictures.filter(
-            "scale",
-            rung.width,
-            rung.height,
-            flags="bicubic",
-            out_color_matrix=matrix,
-            out_range="tv",
-        )
-        .filter("format", "yuv420p")  # what every AVC decoder plays
-        .filter("setsar", 1)  # the pixels were squared by `scale`
-    )
-    return scaled.output(
+    return scaled(pictures, recipe.source, (rung.width, rung.height)).output(
         f"{rung.rendition_id}.mp4",
-        **{
-            "c:v": "libx264",
-            "preset": preset,
-            "threads": threads,
-            # Capped CRF: even quality, and never more than the rung's rate over 1.5 s.
-            "crf": rung.crf,
-            "maxrate": rung.max_bps,
-            "bufsize": rung.max_bps * 3 // 2,
-            # An IDR at every `gop_frames`-th frame and nowhere else, in all rungs alike.
-            "g": recipe.gop_frames,
-            "keyint_min": recipe.gop_frames,
-            "sc_threshold": 0,
-            # No picture refers across a GOP; no version strings in the stream.
-            "flags:v": "+cgop+bitexact",
-            # The filter has made the rate constant; the muxer must not do it again.
-            "fps_mode": "passthrough",
-            "video_track_timescale": recipe.timescale,
-            **_plain_file(),
-        },
+        **avc_options(
+            rung.crf, rung.max_bps, gop_frames=recipe.gop_frames, preset=preset, threads=threads
+        ),
+        video_track_timescale=recipe.timescale,
+        **_plain_file(),
     )
+
+
+def avc_options(
+    crf: float, max_bps: int, *, gop_frames: int, preset: str, threads: int
+) -> dict[str, Any]:
+    """How x264 is asked for a rung."""
+    return {
+        "c:v": "libx264",
+        "preset": preset,
+        "threads": threads,
+        # Capped CRF: even quality, and never more than the rung's rate over 1.5 s.
+        "crf": crf,
+        "maxrate": max_bps,
+        "bufsize": max_bps * 3 // 2,
+        # An IDR at every `gop_frames`-th frame and nowhere else, in all rungs alike.
+        "g": gop_frames,
+        "keyint_min": gop_frames,
+        "sc_threshold": 0,
+        # No picture refers across a GOP; no version strings in the stream.
+        "flags:v": "+cgop+bitexact",
+        # The filter has made the rate constant; the muxer must not do it again.
+        "fps_mode": "passthrough",
+    }
 
 
 def _audio(sound: FilterableStream, track: AudioOutput, recipe: Recipe) -> OutputStream:
@@ -179,40 +144,6 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: 
 def _plain_file() -> dict[str, Any]:
     """Nothing of the master's tags, chapters or clock in an output."""
     return {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "f": "mp4"}
-
-
-# Colours
-
-_MATRICES = {"bt709": "bt709", "smpte170m": "smpte170m", "bt470bg": "bt470bg", "fcc": "fcc",
-             "smpte240m": "smpte240m", "bt2020nc": "bt2020nc"}  # fmt: skip
-
-
-def _matrix(source: Source) -> str:
-    """The matrix of every rung: the film's own, or what players assume at its size."""
-    if source.colour.hdr:
-        return "bt709"
-    return _MATRICES.get(source.colour.matrix or "", _assumed(source))
-
-
-def _assumed(source: Source) -> str:
-    return "bt709" if source.height >= 720 or source.width >= 1280 else "smpte170m"
-
-
-def _unsaid(source: Source) -> dict[str, str]:
-    """What frames are marked as besides what the master says of them.
-
-    A film that says nothing is what its size suggests, and all rungs say so: or a player would
-    guess anew for each, and colours shift when it changes rungs.
-    """
-    colour, assumed = source.colour, _assumed(source)
-    wide = "bt2020" if colour.hdr else assumed
-    matrix = "bt2020nc" if colour.hdr else assumed
-    wanted = {
-        "color_primaries": (colour.primaries, wide),
-        "color_trc": (colour.transfer, assumed),
-        "colorspace": ("gbr" if colour.rgb else colour.matrix, matrix),
-    }
-    return {name: value for name, (said, value) in wanted.items() if said is None}
 
 
 # What it says

@@ -7,11 +7,13 @@ Nothing is ever scaled up.
 
 import math
 import tomllib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from encoder.hull import Point
 from encoder.source import Source
 from media.ladder import AudioRung, Ladder, Rung
 from runtime.errors import Problem
@@ -35,6 +37,8 @@ _CAPS = (
 _FULL_RATE = 30.0
 # The quality below the cap; small pictures are watched scaled up and forgive less.
 _CRF = 23.0
+# A busy scene may take so many times the average (Apple HLS Authoring Specification 1.30).
+_PEAK = 2.0
 
 
 def fixed_ladder(source: Source) -> Ladder:
@@ -50,6 +54,26 @@ def fixed_ladder(source: Source) -> Ladder:
         rungs=tuple(rungs.values()),
         audio=AudioRung() if source.has_audio else None,
     )
+
+
+def film_ladder(source: Source, chosen: Sequence[Point]) -> Ladder:
+    """The ladder of these points, from the lowest to the highest: each by its CRF, under a cap that
+    its busiest scenes may fill. The best of a height has the height's plain name."""
+    rungs: list[Rung] = []
+    seen: set[int] = set()
+    for point in reversed(chosen):
+        again = point.height in seen
+        seen.add(point.height)
+        most = min(_PEAK * point.bps, cap_bps(source, point.height))
+        rungs.append(
+            Rung(
+                height=point.height,
+                max_bps=max(50_000, math.ceil(most / 1000) * 1000),
+                crf=point.crf,
+                mark=f"q{round(point.vmaf)}" if again else "",
+            )
+        )
+    return Ladder(rungs=tuple(reversed(rungs)), audio=AudioRung() if source.has_audio else None)
 
 
 def fitted(ladder: Ladder, source: Source) -> Ladder:

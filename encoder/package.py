@@ -3,13 +3,16 @@
 inventory.json
 hls/master.m3u8  hls/{rendition_id}.m3u8  dash/manifest.mpd
 {rendition_id}/files.json  init.mp4  1.m4s  2.m4s …
+report/ladder.json  ladder.svg      why these rungs, when they were measured
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from encoder.ladder_report import LadderReport
 from encoder.measure import Measured, average_bps, check, measure_rendition, peak_bps
 from encoder.packager import INIT
 from encoder.recipe import SAMPLE_RATE, Recipe
@@ -24,6 +27,7 @@ from media.inventory import (
     sha256_of,
     to_bytes,
 )
+from media.ladder import Ladder
 from runtime.errors import Problem
 
 # Playlists lie one folder below the package.
@@ -37,10 +41,18 @@ class Encoded:
     folder: Path
     inventory: Inventory
     inventory_sha256: str
+    ladder: Ladder | None = None
 
 
-def finish_package(folder: Path, recipe: Recipe, title_id: str, package_id: str) -> Encoded:
-    """The packager's segments in `folder` become a package. Reads every byte once.
+def finish_package(
+    folder: Path,
+    recipe: Recipe,
+    title_id: str,
+    package_id: str,
+    report: LadderReport | None = None,
+) -> Encoded:
+    """The packager's segments in `folder` become a package, with the report in it, if there is
+    one. Reads every byte once.
 
     Raises Problem `encode_failed` for segments that are not what the recipe wants, and
     `truncated_file` where frames of the master are missing.
@@ -51,10 +63,8 @@ def finish_package(folder: Path, recipe: Recipe, title_id: str, package_id: str)
         _rendition(folder, one, recipe, languages.get(one.rendition_id)) for one in measured
     )
     duration_s = float(recipe.source.cadence.frames / recipe.source.frame_rate)
-    files = tuple(
-        _write(folder, path, text.encode())
-        for path, text in _manifests(measured, renditions, duration_s).items()
-    )
+    texts = _manifests(measured, renditions, duration_s) | _told(report)
+    files = tuple(_write(folder, path, text.encode()) for path, text in texts.items())
     inventory = Inventory(
         title_id=title_id,
         package_id=package_id,
@@ -128,6 +138,13 @@ def _manifests(
     }
     manifests[dash.MPD_PATH] = dash.mpd(renditions, timelines, duration_s)
     return manifests
+
+
+def _told(report: LadderReport | None) -> dict[str, str]:
+    if report is None:
+        return {}
+    document = json.dumps(report.document(), indent=1) + "\n"
+    return {"report/ladder.json": document, "report/ladder.svg": report.drawing()}
 
 
 def _write(folder: Path, path: str, data: bytes) -> FileEntry:

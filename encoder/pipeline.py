@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoder.ffmpeg import MASTER, ProgressReader, encode_argv, explain
-from encoder.ladder_choice import fitted, fixed_ladder
+from encoder.hull import choose, curves
+from encoder.ladder_choice import cap_bps, film_ladder, fitted, fixed_ladder
+from encoder.ladder_report import LadderReport
 from encoder.package import Encoded, finish_package
 from encoder.packager import package_argv
 from encoder.probe import probe
 from encoder.progress import OnProgress, at, encoding
 from encoder.recipe import Recipe, make_recipe
 from encoder.settings import EncoderSettings
+from encoder.source import Source
+from encoder.trials import MIN_TRIED, try_out
 from encoder.unbroken import unbroken
 from media.api import Progress
 from media.ladder import Ladder
@@ -47,15 +51,15 @@ async def encode(
 ) -> Encoded:
     """The package of `master` stands in the folder `out`, which was absent or empty before.
 
-    Without `ladder` the film gets the fixed one. Raises Problem, for a master that cannot become
-    a package with one of the codes of masters, else `encode_failed`, `encode_timeout`,
-    `disk_full` or `missing_program`.
+    Without `ladder` the film gets the one that the settings name. Raises Problem, for a master
+    that cannot become a package with one of the codes of masters, else `encode_failed`,
+    `encode_timeout`, `disk_full` or `missing_program`.
     """
     with private_folder(out.parent) as folder:
         (folder / MASTER).symlink_to(master.resolve(strict=True))
         on_progress(at("probe"))
         source = await probe(folder, settings)
-        chosen = fitted(ladder, source) if ladder is not None else fixed_ladder(source)
+        chosen, report = await _ladder(folder, source, settings, ladder, on_progress)
         recipe = make_recipe(source, chosen)
         # Encoded tracks and the segments cut from them lie side by side for a while, and films
         # fill about half of what their caps allow.
@@ -66,13 +70,13 @@ async def encode(
         on_progress(at("package", 0.5))
         try:
             finishing = asyncio.to_thread(
-                finish_package, folder / _PACKAGE, recipe, title_id, package_id
+                finish_package, folder / _PACKAGE, recipe, title_id, package_id, report
             )
             made = await unbroken(finishing)
             (folder / _PACKAGE).rename(out)
         except OSError as error:
             raise disk_problem(error) from error
-        return Encoded(out, made.inventory, made.inventory_sha256)
+        return Encoded(out, made.inventory, made.inventory_sha256, chosen)
 
 
 @contextmanager
@@ -103,6 +107,27 @@ def disk_problem(error: OSError) -> Problem:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem("disk_full")
     return Problem("encode_failed", f"A file could not be written: {error.strerror}.")
+
+
+async def _ladder(
+    folder: Path,
+    source: Source,
+    settings: EncoderSettings,
+    given: Ladder | None,
+    on_progress: OnProgress,
+) -> tuple[Ladder, LadderReport | None]:
+    """The film's ladder; with the reasons, when it was measured."""
+    if given is not None:
+        return fitted(given, source), None
+    if settings.ladder == "apple" or min(source.width, source.height) < MIN_TRIED:
+        return fixed_ladder(source), None
+    on_progress(at("ladder"))
+    trials = await try_out(folder, source, Ladder.model_fields["gop_s"].default, settings)
+    found = curves(trials)
+    points = [point for curve in found.values() for point in curve]
+    chosen = choose(points, {height: cap_bps(source, height) for height in found})
+    ladder = film_ladder(source, chosen)
+    return ladder, LadderReport(tuple(trials), found, tuple(chosen), ladder)
 
 
 async def _encode(

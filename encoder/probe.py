@@ -31,7 +31,7 @@ _STREAMS = (
     "stream_side_data=rotation:format=format_name,duration,start_time:program_stream=index"
 )
 _FRAMES = "frame=best_effort_timestamp_time,interlaced_frame"
-_PACKETS = "packet=stream_index,pts_time,dts_time,duration_time,flags"
+_PACKETS = "packet=stream_index,pts_time,dts_time,duration_time,size,flags"
 
 
 async def probe(folder: Path, settings: EncoderSettings) -> Source:

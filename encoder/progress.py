@@ -7,11 +7,12 @@ from media.api import Progress, Stage
 
 OnProgress = Callable[[Progress], None]
 
-# Where each stage ends, of the whole; encoding is nearly all of the time.
+# Where each stage ends, of the whole; encodes, on trial and in earnest, are nearly all of the time.
 _ENDS: dict[Stage, float] = {
     "waiting": 0.0,
     "download": 0.03,
     "probe": 0.05,
+    "ladder": 0.35,
     "encode": 0.90,
     "package": 0.94,
     "publish": 1.0,

@@ -35,6 +35,9 @@ class EncoderSettings(Settings):
     threads: int = Field(
         0, ge=0, le=256, description="Threads of each video encoder; 0: what the machine has"
     )
+    ladder: Literal["auto", "apple"] = Field(
+        "auto", description="Rungs: auto, measured for each film; apple, by the picture's size"
+    )
     preset: Preset = Field("veryfast", description="x264's trade of time for bits")
     max_duration_s: float = Field(6 * 3600.0, gt=0, description="Longest film that is taken")
     max_pixels: int = Field(

@@ -58,6 +58,7 @@ class Source:
     interlaced: bool
     colour: Colour
     audio: tuple[AudioTrack, ...]
+    activity: tuple[int, ...] = ()  # bytes of its pictures, second by second
 
     @property
     def has_audio(self) -> bool:
@@ -77,7 +78,8 @@ class Source:
 
 @dataclass
 class Packets:
-    """The times of all packets, as ffprobe lists them: `stream,pts,dts,duration,flags` a line."""
+    """The times of all packets, as ffprobe lists them: `stream,pts,dts,duration,size,flags` a
+    line."""
 
     video_index: int
     max_frames: int
@@ -88,22 +90,25 @@ class Packets:
     last_duration_s: float = 0.0
     video_count: int = 0
     damaged: bool = False
+    video_bytes: Counter[int] = field(default_factory=Counter)  # by the whole second
     _latest_s: float = float("-inf")
 
     def add(self, line: str) -> None:
         """Takes one line; others than packets are passed over."""
         cells = line.split(",")
-        if len(cells) < 5 or not cells[0].isdecimal():
+        if len(cells) < 6 or not cells[0].isdecimal():
             return
-        stream = int(cells[0])
-        pts, dts, duration = (_seconds(cell) for cell in cells[1:4])
+        stream, flags = int(cells[0]), cells[5]
+        pts, dts, duration, size = (_seconds(cell) for cell in cells[1:5])
         self.count[stream] += 1
-        self.damaged = self.damaged or "C" in cells[4]
+        self.damaged = self.damaged or "C" in flags
         shown = dts if pts is None else pts
         if shown is not None:
             self.end_s = max(self.end_s, shown + (duration or 0.0))
-        if stream == self.video_index and "D" not in cells[4]:
+        if stream == self.video_index and "D" not in flags:
             self._add_video(pts, dts, duration)
+            if shown is not None:
+                self.video_bytes[int(shown)] += int(size or 0)
 
     def _add_video(self, pts: float | None, dts: float | None, duration: float | None) -> None:
         self.video_count += 1
@@ -174,7 +179,14 @@ def interpret(
         interlaced=_interlaced(film, head),
         colour=_colour(film),
         audio=_audio(described, film, packets),
+        activity=_activity(packets, rhythm),
     )
+
+
+def _activity(packets: Packets, rhythm: Cadence) -> tuple[int, ...]:
+    first = int(rhythm.start_s)
+    seconds = max(1, int(rhythm.duration_s))
+    return tuple(packets.video_bytes[first + n] for n in range(seconds))
 
 
 def _cadence(

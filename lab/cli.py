@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +68,9 @@ def serve(
     """
     from lab.serve import bench_serve
 
-    _run("serve", bench_serve, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+    _run(
+        "serve", bench_serve, against.value, case or [], Effort(pairs, seconds), doc=doc, json=json
+    )
 
 
 @bench.command()
@@ -87,13 +90,43 @@ def fill(
     """
     from lab.fill import bench_fill
 
-    _run("fill", bench_fill, against, case or [], Effort(pairs, seconds), doc=doc, json=json)
+    _run("fill", bench_fill, against.value, case or [], Effort(pairs, seconds), doc=doc, json=json)
+
+
+@bench.command()
+def encode(
+    film: Annotated[
+        list[Path] | None,
+        typer.Option("--film", exists=True, dir_okay=False, help="A film; may be given again."),
+    ] = None,
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    doc: DocOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Encode films: wall time beside one ffmpeg command, and the film's own ladder beside the fixed
+    one. Made scenes are always among the films.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench encode --film film.mp4 --case ladder
+    """
+    from lab.encode import bench_encode
+
+    films = [path.resolve() for path in film or []]
+
+    async def run(
+        _: str, cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
+    ) -> list[Row]:
+        return await bench_encode(films, cases, effort, tell)
+
+    _run("encode", run, "ffmpeg", case or [], Effort(pairs, 0), doc=doc, json=json)
 
 
 def _run(
     name: str,
     run: RunBench,
-    against: Peer,
+    against: str,
     cases: Sequence[str],
     effort: Effort,
     *,
@@ -107,10 +140,10 @@ def _run(
         def tell(case: str) -> None:
             status.update(f"Measuring {case} …")
 
-        rows = perform(run(against.value, cases, effort, tell), json=json)
+        rows = perform(run(against, cases, effort, tell), json=json)
     said = document(name, machine.describe(), rows)
     if doc:
-        write_results(DOCS, against.value, effort, said)
+        write_results(DOCS, against, effort, said)
     if json:
         print_json(said)
     else:

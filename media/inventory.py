@@ -48,6 +48,7 @@ CONTENT_TYPES = {
     "jpg": "image/jpeg",
     "png": "image/png",
     "webp": "image/webp",
+    "svg": "image/svg+xml",
 }
 
 

@@ -16,11 +16,14 @@ class Rung(BaseModel):
     height: int = Field(ge=64, le=4320)
     max_bps: int = Field(ge=50_000, le=100_000_000)
     crf: float = Field(23.0, ge=10, le=45)
+    # Tells two rungs of one height apart.
+    mark: str = Field("", pattern=r"^([a-z0-9]{1,8})?$")
 
     @property
     def rendition_id(self) -> str:
-        """`v-avc-720`"""
-        return f"v-{self.codec}-{self.height}"
+        """`v-avc-720`, or `v-avc-720-q88`"""
+        name = f"v-{self.codec}-{self.height}"
+        return f"{name}-{self.mark}" if self.mark else name
 
 
 class AudioRung(BaseModel):

@@ -34,9 +34,9 @@ def audio(index: int, **more: Any) -> dict[str, Any]:
 def packets(streams: list[int], frames: int = 100, flags: str = "K__") -> Packets:
     taken = Packets(video_index=0, max_frames=1000)
     for number in range(frames):
-        taken.add(f"0,{number / 25:.6f},{number / 25:.6f},0.040000,{flags}")
+        taken.add(f"0,{number / 25:.6f},{number / 25:.6f},0.040000,1000,{flags}")
         for index in streams:
-            taken.add(f"{index},{number / 25:.6f},{number / 25:.6f},0.040000,K__")
+            taken.add(f"{index},{number / 25:.6f},{number / 25:.6f},0.040000,1000,K__")
     return taken
 
 
@@ -138,7 +138,7 @@ def test_frames_before_the_first_that_decodes_do_not_count() -> None:
 def test_films_with_decoding_times_only() -> None:
     taken = Packets(video_index=0, max_frames=1000)
     for number in range(50):
-        taken.add(f"0,N/A,{number / 25:.6f},0.040000,K__")
+        taken.add(f"0,N/A,{number / 25:.6f},0.040000,1000,K__")
     head = [{"best_effort_timestamp_time": "0.080000"}]
     described = {"streams": [video()], "format": {"format_name": "avi", "duration": "2.0"}}
     source = interpret(described, taken, head, max_duration_s=60, max_pixels=10**8)

@@ -1,0 +1,242 @@
+"""`nearcast bench encode`: a film encoded, beside one ffmpeg command and beside the fixed ladder.
+
+The encoder runs as people run it, `nearcast encode`, and its packages are judged from outside:
+every frame of every rung beside the film, by VMAF.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ffmpeg
+
+from encoder.vmaf import compare, read_log, summary
+from lab.bench import Bar, Effort, Row, alone, alternate, row_of, skipped
+from lab.ladders import Rated, bd_rate, watched
+from media.inventory import INVENTORY_NAME, FileList, Inventory, Rendition
+from runtime import programs
+from runtime.child import ChildFailed, Limits, run_child
+from runtime.errors import Problem
+
+_LIMITS = Limits(timeout_s=3600, memory_bytes=32 * 1024**3)
+_SCENES = {
+    "noise": "testsrc2=s=1280x720:r=25,noise=alls=12:allf=t",
+    "zoom": "mandelbrot=s=1280x720:r=25:end_scale=0.05:maxiter=400",
+    "cells": "life=s=640x360:r=25:ratio=0.1:mold=20:life_color=#8fd0ff:death_color=#203040",
+}
+_SCENE_S = 8
+
+
+@dataclass
+class Films:
+    """What is encoded; `folder` is for the packages."""
+
+    folder: Path
+    paths: dict[str, Path]
+    effort: Effort
+
+
+async def bench_encode(
+    films: Sequence[Path], cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
+) -> list[Row]:
+    """The rows of the cases (all, if none is named), over these films and some made scenes. Raises
+    Problem for an unknown case, and when an encode fails."""
+    unknown = [name for name in cases if name not in CASES]
+    if unknown:
+        raise Problem(
+            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
+        )
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="nearcast-bench-") as name:
+        folder = Path(name)
+        given = {path.stem: path for path in films}
+        stand = Films(folder, given | await _scenes(folder), effort)
+        for case in cases or CASES:
+            rows += await CASES[case](case, stand, tell)
+    return rows
+
+
+async def _scenes(folder: Path) -> dict[str, Path]:
+    """Films that every machine has."""
+    made = {}
+    for name, scene in _SCENES.items():
+        made[name] = folder / f"{name}.mkv"
+        argv = [programs.ffmpeg(), "-v", "error", "-f", "lavfi", "-i", scene, "-t", str(_SCENE_S)]
+        argv += ["-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "8"]
+        await _run([*argv, str(made[name])])
+    return made
+
+
+# Wall time.
+
+
+async def wall(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """From the film to the package, the fixed ladder, beside one ffmpeg that makes the same rungs
+    from one decode, as people write it by hand."""
+    tell(name)
+    title, film = next(iter(films.paths.items()))
+    first = await _encode(films, film, f"{title}-wall", "apple")
+    argv = _by_hand(film, films.folder / "by-hand", first)
+    number = 0
+
+    async def ours() -> float:
+        nonlocal number
+        number += 1
+        began = time.monotonic()
+        await _encode(films, film, f"{title}-wall-{number}", "apple")
+        return time.monotonic() - began
+
+    async def peer() -> float:
+        began = time.monotonic()
+        await _run(argv)
+        return time.monotonic() - began
+
+    (films.folder / "by-hand").mkdir()
+    pairs = await alternate(films.effort.pairs, ours, peer)
+    row = row_of(name, "s", pairs, "ffmpeg", Bar(1.10, "less"))
+    return [replace(row, notes={"film": title, "rungs": len(first.videos)})]
+
+
+def _by_hand(film: Path, out: Path, made: "Package") -> list[str]:
+    """One command for these rungs, x264 at the same preset and CRF, and the sound."""
+    videos = made.videos
+    labels = "".join(f"[p{n}]" for n in range(len(videos)))
+    graph = f"[0:v:0]split={len(videos)}{labels};" + ";".join(
+        f"[p{n}]scale={r.width}:{r.height},format=yuv420p[v{n}]" for n, r in enumerate(videos)
+    )
+    gop = round(2 * (videos[0].frame_rate or 25))
+    argv = [programs.ffmpeg(), "-v", "error", "-nostdin", "-y", "-i", str(film)]
+    argv += ["-filter_complex", graph]
+    for n, video in enumerate(videos):
+        rung = made.rungs[video.rendition_id]
+        cap = rung["max_bps"]
+        argv += ["-map", f"[v{n}]", "-c:v", "libx264", "-preset", "veryfast"]
+        argv += ["-crf", str(rung["crf"]), "-maxrate", str(cap), "-bufsize", str(cap * 3 // 2)]
+        argv += ["-g", str(gop), "-keyint_min", str(gop), "-sc_threshold", "0"]
+        argv += [str(out / f"{video.rendition_id}.mp4")]
+    for n, sound in enumerate(r for r in made.inventory.renditions if r.kind == "audio"):
+        argv += ["-map", f"0:a:{n}", "-c:a", "aac", "-b:a", "128k", "-ac", str(sound.channels)]
+        argv += [str(out / f"{sound.rendition_id}.mp4")]
+    return argv
+
+
+# Ladders.
+
+
+async def ladder(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """The film's own ladder beside the fixed one, with one encoder, preset and GOP: what viewers
+    get of each over lines of 0.5 to 8 Mb/s."""
+    rows: list[Row] = []
+    bits, gains = [], []
+    for title, film in films.paths.items():
+        tell(f"{name} {title}")
+        made = [await _encode(films, film, f"{title}-{kind}", kind) for kind in ("auto", "apple")]
+        auto, apple = [await _rated(films, film, one, made[1].size) for one in made]
+        ours, theirs = watched(auto), watched(apple)
+        notes = {"auto": [r.__dict__ for r in auto], "apple": [r.__dict__ for r in apple]}
+        bits.append((ours.bps, theirs.bps))
+        gains.append(ours.vmaf - theirs.vmaf)
+        rows.append(
+            replace(_pair(f"{name}-{title}", "Mb/s watched", bits[-1], Bar(None)), notes=notes)
+        )
+        rows.append(alone(f"{name}-{title}-vmaf", "VMAF more", gains[-1], Bar(None)))
+        more = bd_rate(auto, apple)
+        case, bar = f"{name}-{title}-bd", Bar(0.01, "less", "ours")
+        if more is None:
+            rows.append(skipped(case, "BD-rate", "apple", bar, "the ladders share no quality"))
+        else:
+            rows.append(alone(case, "BD-rate", round(more, 4), bar))
+    saved = fmean(ours / theirs for ours, theirs in bits)
+    rows.append(alone(f"{name}-bits", "of apple's bits", round(saved, 3), Bar(0.8, "less", "ours")))
+    worst = round(fmean(gains), 2)
+    rows.append(alone(f"{name}-vmaf", "VMAF more", worst, Bar(-0.5, "more", "ours")))
+    return rows
+
+
+def _pair(case: str, unit: str, bps: tuple[float, float], bar: Bar) -> Row:
+    return row_of(case, unit, [(bps[0] / 1e6, bps[1] / 1e6)], "apple", bar)
+
+
+Case = Callable[[str, Films, Callable[[str], None]], Awaitable[list[Row]]]
+CASES: Mapping[str, Case] = {"wall": wall, "ladder": ladder}
+
+
+# Packages, from outside.
+
+
+@dataclass(frozen=True)
+class Package:
+    """An encoded film in a folder."""
+
+    folder: Path
+    inventory: Inventory
+    rungs: dict[str, dict[str, Any]]  # by rendition: what was asked for
+
+    @property
+    def videos(self) -> list[Rendition]:
+        """From the lowest to the highest."""
+        found = [r for r in self.inventory.renditions if r.kind == "video"]
+        return sorted(found, key=lambda r: r.average_bandwidth)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the largest rung."""
+        return max((r.width or 0, r.height or 0) for r in self.videos)
+
+
+async def _encode(films: Films, film: Path, name: str, kind: str) -> Package:
+    folder = films.folder / name
+    argv = [sys.executable, "-m", "nearcast", "encode", str(film), "--out", str(folder)]
+    said = await _run([*argv, "--ladder", kind, "--json"])
+    rungs = {rung["rendition_id"]: rung for rung in json.loads(said)["ladder"]}
+    inventory = Inventory.model_validate_json((folder / INVENTORY_NAME).read_bytes())
+    return Package(folder, inventory, rungs)
+
+
+async def _rated(films: Films, film: Path, made: Package, size: tuple[int, int]) -> list[Rated]:
+    """Every rung, every frame, in the film's own size."""
+    rated = []
+    for rung in made.videos:
+        listed = FileList.model_validate_json((made.folder / rung.file_list.path).read_bytes())
+        whole = films.folder / "rung.mp4"
+        with whole.open("wb") as out:
+            for entry in listed.files:
+                out.write((made.folder / entry.path).read_bytes())
+        scores = await _judge(films.folder, film, whole, rung, size)
+        rated.append(Rated(rung.rendition_id, float(rung.average_bandwidth), summary(scores).mean))
+    return rated
+
+
+async def _judge(
+    folder: Path, film: Path, whole: Path, rung: Rendition, size: tuple[int, int]
+) -> list[float]:
+    assert rung.frames and rung.frame_rate
+    rate = Fraction(rung.frame_rate).limit_denominator(1001)
+    reference = ffmpeg.input(str(film))["v:0"].filter("trim", end_frame=rung.frames)
+    reference = reference.filter("scale", *size, flags="bicubic").filter("format", "yuv420p")
+    judged = compare(
+        ffmpeg.input(str(whole))["v:0"],
+        reference,
+        size,
+        rate,
+        log_path="judged.json",
+        threads=len(os.sched_getaffinity(0)),
+    )
+    argv = judged.output("-", f="null").global_args("-v", "error", "-nostdin", "-y")
+    await _run(list(argv.compile(cmd=programs.ffmpeg())), folder)
+    return read_log((folder / "judged.json").read_bytes(), rung.frames)
+
+
+async def _run(argv: Sequence[str], cwd: Path | None = None) -> bytes:
+    try:
+        return await run_child(argv, limits=_LIMITS, cwd=cwd)
+    except ChildFailed as failed:
+        raise Problem("unavailable", f"{failed}") from None

@@ -1,0 +1,89 @@
+"""What is tried of a film, and one real ladder of its own."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from encoder.cadence import Cadence
+from encoder.conformance import check_package
+from encoder.excerpts import excerpts
+from encoder.pipeline import encode
+from encoder.settings import EncoderSettings
+from encoder.source import Colour, Source
+from encoder.trials import MAX_TRIALS, MOST_EXCERPTS, plan
+from encoder.vmaf import read_log, summary
+from media.ids import new_id
+from tests.encoder_films import make_film
+
+
+def source(width: int, height: int, seconds: int) -> Source:
+    return Source(
+        video_index=0,
+        width=width,
+        height=height,
+        cadence=Cadence(Fraction(25), 25 * seconds, 0.0, variable=False),
+        interlaced=False,
+        colour=Colour(),
+        audio=(),
+        activity=tuple(1000 * (n % 7) for n in range(seconds)),
+    )
+
+
+def test_excerpts_are_quiet_and_busy_ones_alike() -> None:
+    activity = [10] * 20 + [1000] * 10 + [100] * 30  # seconds 0, 20, 30
+    assert excerpts(activity, 60, 2, 3) == [10, 20, 40]
+    assert excerpts(activity, 60, 2, 1) == [40]
+    assert len(excerpts(activity, 60, 2, 100)) == 30
+    assert excerpts([], 5, 2, 2) == [0, 2]
+    assert excerpts([5], 1, 1, 3) == [0]
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 70, 6 * 3600])
+@pytest.mark.parametrize("size", [(256, 144), (1280, 720), (1080, 1920), (4096, 2160)])
+def test_a_plan_is_bounded(size: tuple[int, int], seconds: int) -> None:
+    tried = plan(source(*size, seconds), gop_s=2.0)
+    assert 1 <= len(tried.wanted) <= MAX_TRIALS
+    assert 1 <= len(tried.starts_s) <= MOST_EXCERPTS
+    assert tried.starts_s[-1] + tried.gop_frames / 25 <= seconds + 1e-6
+    first, end = tried.judged
+    assert 0 <= first < end <= tried.gop_frames
+    assert max(height for height, _ in tried.wanted) <= size[1]
+
+
+def test_a_log_of_too_few_frames_is_none() -> None:
+    log = json.dumps({"frames": [{"metrics": {"vmaf": 90.0}}] * 3}).encode()
+    assert read_log(log, 3) == [90, 90, 90]
+    for raw in (log[:-5], b"{}", log):
+        with pytest.raises(ValueError):
+            read_log(raw, 4)
+
+
+def test_scores_in_short() -> None:
+    told = summary([50.0, *[90.0] * 99])
+    assert told.mean == pytest.approx(89.6) and told.frames == 100
+    assert told.harmonic_mean < told.mean and told.percentile_1 == pytest.approx(89.6, abs=0.5)
+    assert summary([70.0]).percentile_1 == 70
+
+
+async def test_a_film_gets_a_ladder_of_its_own(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", seconds=4, size="640x360")
+    settings = EncoderSettings(preset="ultrafast", ladder="auto")
+    made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), settings)
+    told = json.loads((tmp_path / "package" / "report" / "ladder.json").read_bytes())
+    videos = [r for r in made.inventory.renditions if r.kind == "video"]
+    assert [r.rendition_id for r in videos] == [rung["rendition_id"] for rung in told["rungs"]]
+    assert len(told["trials"]) == 6 and len(videos) > 1
+    assert told["words"][0].startswith("6 trial encodes")
+    for rung, rendition in zip(told["rungs"], videos, strict=True):
+        assert rendition.height == rung["height"]
+        assert rendition.average_bandwidth == pytest.approx(rung["bps"], rel=0.5)
+    assert (tmp_path / "package" / "report" / "ladder.svg").read_text().startswith("<svg")
+    assert (await check_package(tmp_path / "package")).ok
+    assert {path.name for path in tmp_path.iterdir()} == {"film.mkv", "package"}
+
+
+def test_a_plan_of_a_film_without_activity() -> None:
+    assert plan(replace(source(1280, 720, 30), activity=()), 2.0).starts_s
