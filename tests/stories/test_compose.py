@@ -122,7 +122,7 @@ async def the_film_plays(ground: Ground, tmp_path: Path, monkeypatch: pytest.Mon
     for url in (session["hls_url"], session["dash_url"]):
         frames, complaints = await asyncio.to_thread(decode, f"{url}?pathways=1")
         assert complaints == []
-        assert [count for kind, count in frames if kind == "video"] == [96]
+        assert {count for kind, count in frames if kind == "video"} == {96}
 
 
 def prepare(ground: Ground, credentials: dict[str, str]) -> None:

@@ -33,7 +33,8 @@ def test_every_rendition_has_every_frame_over_http(
     session = cluster.nearcast("play", "Twelve", "--region", "north", "--player", "url")
     frames, complaints = decode(f"{session[f'{protocol}_url']}?pathways=1")
     assert complaints == []
-    assert [count for kind, count in frames if kind == "video"] == [FRAMES] * 2
+    rungs = [count for kind, count in frames if kind == "video"]
+    assert len(rungs) >= 2 and set(rungs) == {FRAMES}
     assert [count for kind, count in frames if kind == "audio"] != []
 
 
