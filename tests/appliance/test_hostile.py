@@ -226,7 +226,7 @@ async def dawdle(standing: Standing) -> tuple[bytes, float]:
             await asyncio.wait([closed], timeout=0.05)
         try:
             answers = await closed
-        except ConnectionResetError:  # a byte of ours met the closed door
+        except ConnectionError:  # a byte of ours met the closed door: reset, or broken pipe
             answers = b""
         return answers, time.monotonic() - began
 
