@@ -63,8 +63,8 @@ class Exchange(Sending):
         status: int,
         began: float,
         out: memoryview,
-        body_bytes: int = 0,
-        grant: Grant | None = None,
+        body_bytes: int,
+        grant: Grant | None,
     ) -> "Exchange":
         """Waits for the client of an answer that has begun to leave: `out` is still to be sent, the
         end of which is `body_bytes` of a body."""

@@ -6,6 +6,7 @@ page that a thread reads ahead, so that the loop never waits for a disk.
 """
 
 import socket
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from appliance.open_file import WINDOW_BYTES, OpenFile
@@ -20,7 +21,7 @@ _MORE = int(socket.MSG_MORE)
 _SEND_BYTES = 4 * 1024 * 1024
 
 
-class Sending:
+class Sending(ABC):
     """First `_out` leaves, then `_file` from `_offset` to `_end`. Who derives from it says how much
     may leave by now, and hears when nothing more may, and when all has left."""
 
@@ -39,16 +40,17 @@ class Sending:
 
     # For who derives from it.
 
+    @abstractmethod
     def _may_leave(self) -> int:
         """How far into the file bytes may leave now."""
-        return self._end
 
+    @abstractmethod
     def _on_starved(self) -> None:
         """Nothing more may leave: `_pump` is to be called when it may."""
 
+    @abstractmethod
     def _on_sent(self) -> None:
         """All has left."""
-        raise NotImplementedError
 
     # Sending.
 

@@ -39,7 +39,8 @@ def encode(
         typer.Option(
             "--ladder",
             metavar="auto|apple|FILE.toml",
-            help="The rungs: measured for this film, by the picture's size, or your own.",
+            help="The rungs: measured for this film (unless settings say otherwise, the default),"
+            " by the picture's size, or your own.",
         ),
     ] = "",
     config: Annotated[
@@ -49,7 +50,7 @@ def encode(
 ) -> None:
     """Encode a film into a package for HLS and DASH. Needs no service.
 
-    A ladder of one's own is a TOML file: [[rungs]] tables with height and max_bps, and crf.
+    A ladder of one's own is a TOML file: an array of tables, rungs, with height, max_bps and crf.
 
     Example: nearcast encode film.mp4 --out ./package
     """

@@ -122,7 +122,12 @@ async def _ladder(
     if settings.ladder == "apple" or min(source.width, source.height) < MIN_TRIED:
         return fixed_ladder(source), None
     on_progress(at("ladder"))
-    trials = await try_out(folder, source, Ladder.model_fields["gop_s"].default, settings)
+    try:
+        trials = await try_out(folder, source, Ladder.model_fields["gop_s"].default, settings)
+    except Problem as problem:
+        # Excerpts may lie where a film has no frames. If it is damaged, its encode will say so.
+        logger().warning("no_trials", code=problem.code, detail=problem.detail)
+        return fixed_ladder(source), None
     found = curves(trials)
     points = [point for curve in found.values() for point in curve]
     chosen = choose(points, {height: cap_bps(source, height) for height in found})

@@ -101,7 +101,6 @@ def encode(
     ] = None,
     case: CaseOption = None,
     pairs: PairsOption = 5,
-    doc: DocOption = False,
     json: JsonOption = False,
 ) -> None:
     """Encode films: wall time beside one ffmpeg command, and the film's own ladder beside the fixed
@@ -120,7 +119,7 @@ def encode(
     ) -> list[Row]:
         return await bench_encode(films, cases, effort, tell)
 
-    _run("encode", run, "ffmpeg", case or [], Effort(pairs, 0), doc=doc, json=json)
+    _run("encode", run, "ffmpeg", case or [], Effort(pairs, 0), doc=False, json=json)
 
 
 def _run(

@@ -147,7 +147,7 @@ async def ladder(name: str, films: Films, tell: Callable[[str], None]) -> list[R
         rows.append(
             replace(_pair(f"{name}-{title}", "Mb/s watched", bits[-1], Bar(None)), notes=notes)
         )
-        rows.append(alone(f"{name}-{title}-vmaf", "VMAF more", gains[-1], Bar(None)))
+        rows.append(alone(f"{name}-{title}-vmaf", "VMAF more", round(gains[-1], 2), Bar(None)))
         more = bd_rate(auto, apple)
         case, bar = f"{name}-{title}-bd", Bar(0.01, "less", "ours")
         if more is None:
@@ -156,8 +156,8 @@ async def ladder(name: str, films: Films, tell: Callable[[str], None]) -> list[R
             rows.append(alone(case, "BD-rate", round(more, 4), bar))
     saved = fmean(ours / theirs for ours, theirs in bits)
     rows.append(alone(f"{name}-bits", "of apple's bits", round(saved, 3), Bar(0.8, "less", "ours")))
-    worst = round(fmean(gains), 2)
-    rows.append(alone(f"{name}-vmaf", "VMAF more", worst, Bar(-0.5, "more", "ours")))
+    gain = round(fmean(gains), 2)
+    rows.append(alone(f"{name}-vmaf", "VMAF more", gain, Bar(-0.5, "more", "ours")))
     return rows
 
 

@@ -16,7 +16,10 @@ from encoder.source import Colour, Source
 from encoder.trials import MAX_TRIALS, MOST_EXCERPTS, plan
 from encoder.vmaf import read_log, summary
 from media.ids import new_id
-from tests.encoder_films import make_film
+from runtime.errors import Problem
+from tests.encoder_films import ffmpeg, make_film
+
+AUTO = EncoderSettings(preset="ultrafast", ladder="auto")
 
 
 def source(width: int, height: int, seconds: int) -> Source:
@@ -70,8 +73,7 @@ def test_scores_in_short() -> None:
 
 async def test_a_film_gets_a_ladder_of_its_own(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mkv", seconds=4, size="640x360")
-    settings = EncoderSettings(preset="ultrafast", ladder="auto")
-    made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), settings)
+    made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
     told = json.loads((tmp_path / "package" / "report" / "ladder.json").read_bytes())
     videos = [r for r in made.inventory.renditions if r.kind == "video"]
     assert [r.rendition_id for r in videos] == [rung["rendition_id"] for rung in told["rungs"]]
@@ -87,3 +89,26 @@ async def test_a_film_gets_a_ladder_of_its_own(tmp_path: Path) -> None:
 
 def test_a_plan_of_a_film_without_activity() -> None:
     assert plan(replace(source(1280, 720, 30), activity=()), 2.0).starts_s
+
+
+async def test_a_film_that_holds_one_picture_for_long_is_tried(tmp_path: Path) -> None:
+    film = tmp_path / "film.mkv"
+    argv = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=24:d=10", "-vf"]
+    argv += ["select='lt(t,1)+gt(t,9.8)'", "-fps_mode", "vfr", "-c:v", "libx264"]
+    ffmpeg(*argv, "-preset", "ultrafast", film)
+    made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
+    assert made.inventory.duration_s == pytest.approx(10, abs=0.2)
+    assert (tmp_path / "package" / "report" / "ladder.json").exists()
+
+
+async def test_a_film_whose_trials_fail_has_the_fixed_ladder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise Problem("encode_failed", "A trial encode was not judged.")
+
+    monkeypatch.setattr("encoder.pipeline.try_out", broken)
+    film = make_film(tmp_path / "film.mkv", seconds=1, size="320x180")
+    made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
+    assert [r.rendition_id for r in made.inventory.renditions if r.kind == "video"] == ["v-avc-180"]
+    assert not (tmp_path / "package" / "report").exists()
