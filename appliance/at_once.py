@@ -12,8 +12,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from appliance.answers import error
-from appliance.board import EPOCH, OWN_WORDS, Word
+from appliance.answers import MAX_AGES, error
+from appliance.board import OWN_WORDS, Word
 from appliance.exchange import Exchange
 from appliance.gate import Reject
 from appliance.http1 import Request, head
@@ -32,6 +32,7 @@ _REQUESTS, _HITS, _REJECTS, _BYTES_OUT = map(
 _ANSWERS, _SUM, _BUCKETS = (OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1))
 _FINE = _ANSWERS + 2
 _MORE = int(socket.MSG_MORE)
+_QUERY = ord("?")
 
 
 class AtOnce:
@@ -39,72 +40,96 @@ class AtOnce:
 
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
+        # Hits since the last settling: each one's time to its first byte; how many of them an
+        # Exchange ends; the bytes of the others.
+        self._took_us: list[int] = []
+        self._begun = self._sent = 0
+
+    def settle(self) -> None:
+        """What was answered is counted in the worker's row."""
+        took_us = self._took_us
+        if not took_us:
+            return
+        row, whole = self._worker.row, len(took_us) - self._begun
+        row[_REQUESTS] += whole
+        row[_FINE] += whole
+        row[_BYTES_OUT] += self._sent
+        row[_HITS] += len(took_us)
+        row[_SUM] += sum(took_us)
+        for us in took_us:
+            row[_BUCKETS + BUCKET[us.bit_length()]] += 1
+        took_us.clear()
+        self._begun = self._sent = 0
 
     def answer(self, connection: "Connection", request: Request) -> bool:
         """The plain request is answered, or an Exchange of the connection goes on with it. False:
         nothing has happened."""
-        worker, target = self._worker, request.target
-        if worker.acked != worker.words[EPOCH] or not worker.load.calm or b"?" in target:
+        worker = self._worker
+        _, target, _, keep_alive, _ = request
+        if not worker.load.calm or _QUERY in target:
             return False
-        known = worker.gate.known(target, worker.clock_s)
+        known = worker.gate.recall(target, worker.clock_s)
         if known is None:
             return self._refuse(connection, request)
         began = time.monotonic()
         listed, grant = known
-        file, size = worker.open_file(listed), listed.size
-        if file is None:
-            return False
+        file, size = worker.files.get(listed.key), listed.size
+        if file is None or not file.used:
+            file = worker.open_file(listed)
+            if file is None:
+                return False
         body = file.body
-        if body is None and not (size and file.is_resident(0, min(size, WINDOW_BYTES))):
+        ready = 0 if body is not None else file.ready(0, size, began)
+        if not ready and body is None:
             return False
-        life_s = grant.expires_s - worker.second
-        out = b"%b%bCache-Control: private, max-age=%d, immutable\r\n%b%b" % (
-            listed.whole,
-            worker.hit_lines,
-            life_s if life_s > 0 else 0,
-            b"\r\n" if request.keep_alive else b"Connection: close\r\n\r\n",
-            body or b"",
+        out = b"".join(
+            (
+                listed.whole,
+                worker.hit_lines,
+                MAX_AGES[grant.expires_s - worker.second],
+                b"\r\n" if keep_alive else b"Connection: close\r\n\r\n",
+                body or b"",
+            )
         )
-        counts = worker.counts
-        counts[_HITS] += 1
-        us = int((time.monotonic() - began) * 1e6)
-        counts[_SUM] += us
-        counts[_BUCKETS + BUCKET[us.bit_length()]] += 1
         wire, sent, offset = connection.wire, 0, 0
+        send = wire.send  # found quicker than as a method
         try:
-            sent = wire.send(out, _MORE if body is None else 0)
-            if sent == len(out):
-                offset = size if body is not None else self._send_file(wire, file)
+            sent = send(out, _MORE if body is None else 0)
         except OSError:
             pass  # it has to wait for its client; or that has gone, as an Exchange will find
+        us = int((time.monotonic() - began) * 1e6)
+        self._took_us.append(us)
+        if sent == len(out):
+            offset = size if body is not None else self._send_file(wire, file, ready, began)
         if offset < size or sent < len(out):
             rest, in_it = memoryview(out)[sent:], 0 if body is None else size
+            self._begun += 1
             exchange = Exchange.midway(connection, request, 200, began, rest, in_it, grant)
             exchange.followed_by(listed, file if body is None else None, offset)
             connection.go_on(exchange)
             return True
-        counts[_REQUESTS] += 1
-        counts[_FINE] += 1
-        counts[_BYTES_OUT] += size
-        worker.record(request, listed, 200, size, "hit", grant, began)
-        connection.answered(request)
+        self._sent += size
+        if worker.log is not None:
+            if body is None:
+                us = int((time.monotonic() - began) * 1e6)
+            worker.log.add((worker.epoch_s + began, us, listed.hit, grant.who))
+        connection.answered(keep_alive)
         return True
 
-    def _send_file(self, wire: Wire, file: OpenFile) -> int:
-        """Sends a file whose first window is in memory, as far as the rest is, too, and as the
-        socket and the others who wait allow. Returns how far that is."""
-        offset, size = 0, file.size
+    def _send_file(self, wire: Wire, file: OpenFile, ready: int, now: float) -> int:
+        """Sends a file whose first bytes are `ready`, as far as the others are, too, and as the
+        socket and those who wait allow. Returns how far that is."""
+        size = file.size
+        share = size if size <= WINDOW_BYTES else min(size, self._worker.poller.share_bytes())
+        offset = 0
         try:
-            offset = wire.send_file(file, 0, min(size, WINDOW_BYTES))
-            if offset < WINDOW_BYTES:
-                return offset
-            share = min(size, self._worker.poller.share_bytes())
-            while offset < share:
-                count = min(size - offset, WINDOW_BYTES)
-                sent = wire.send_file(file, offset, count) if file.is_resident(offset, count) else 0
+            while ready:
+                count = min(ready, share - offset)
+                sent = wire.send_file(file, offset, count)
                 offset += sent
-                if sent < count:
+                if sent < count or offset == share:
                     break
+                ready = file.ready(offset, share, now)
         except OSError:
             pass
         return offset
@@ -139,5 +164,5 @@ class AtOnce:
         counts[_ANSWERS + status // 100] += 1
         counts[_BYTES_OUT] += len(body)
         worker.record(request, None, status, len(body), "-", grant, began)
-        connection.answered(request)
+        connection.answered(request.keep_alive)
         return True

@@ -4,8 +4,8 @@ It holds 64-bit words: the epoch, flags, a row per worker, and a ring of unlinke
 alone writes the first words and the ring, and each worker alone its row; aligned words are written
 whole, so no lock is needed. The file is fixed in size and never truncated: mapping it cannot fault.
 
-A worker looks at `epoch` before each request. When it has moved, files were unlinked or notices
-changed, and the worker
+A worker looks at `epoch` before each round of requests. When it has moved, files were unlinked or
+notices changed, and the worker
 
     reads `epoch`, then asks for what was unlinked `since` its cursor,
     lets go of the descriptors of those inodes (of all, when it was told None),

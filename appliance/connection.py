@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from appliance.board import Word
 from appliance.exchange import Exchange
 from appliance.gate import Grant
-from appliance.http1 import BadRequest, Request, RequestReader
+from appliance.http1 import BadRequest, RequestReader
 from appliance.wire import Wire, reset
 
 if TYPE_CHECKING:
@@ -59,25 +59,25 @@ class Connection:
         try:
             if not wire.ready:
                 self._prepare()
-            data = wire.recv(_RECV_BYTES)
+            recv = wire.recv  # found quicker than as a method
+            data = recv(_RECV_BYTES)
         except BlockingIOError:
             return
         except OSError:
             self.close()
             return
+        if not data:
+            self._half_closed = True
         if self._lingering:
             if not data:
                 self.close()
-            return
-        if not data:
-            self._half_closed = True
-        if self._exchange is not None:  # pipelined: it waits its turn
+        elif self._exchange is not None:  # pipelined: it waits its turn
             self._reader.feed(data)
             self._read_no_more()
-            return
-        self._next(data)
-        if wire.secure and self._reading:
-            self._look_behind()
+        else:
+            self._next(data)
+            if wire.secure and self._reading:
+                self._look_behind()
 
     def _look_behind(self) -> None:
         """What TLS has read ahead is read, too: no socket tells of it."""
@@ -130,10 +130,10 @@ class Connection:
         """An answer is under way."""
         self._exchange = exchange
 
-    def answered(self, request: Request | None) -> None:
+    def answered(self, keep_alive: bool) -> None:
         """The answer has left: the next one, or the end."""
         self._exchange = None
-        if request is None or not request.keep_alive:
+        if not keep_alive:
             self._part()
         elif self._reader.in_request:
             self.worker.soon(self._next)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from appliance import answers
 from appliance.access_log import Cache
-from appliance.answers import Listed
+from appliance.answers import MAX_AGES, Listed
 from appliance.board import OWN_WORDS, Word
 from appliance.gate import Grant, Learn, Preflight, Reject, Serve
 from appliance.home import went_through
@@ -198,11 +198,7 @@ class Exchange(Sending):
             lines += self._dynamic(cache)
         elif worker.duress_line:
             lines += worker.duress_line
-        life_s = self.grant.expires_s - worker.second
-        return b"%bCache-Control: private, max-age=%d, immutable\r\n" % (
-            lines,
-            life_s if life_s > 0 else 0,
-        )
+        return lines + MAX_AGES[self.grant.expires_s - worker.second]
 
     def _dynamic(self, cache: Cache) -> bytes:
         """The line CMSD-Dynamic. The kernel is asked about the connection, which with the telling
@@ -338,7 +334,8 @@ class Exchange(Sending):
 
     def _on_sent(self) -> None:
         self.end()
-        self._connection.answered(self.request)
+        request = self.request
+        self._connection.answered(request is not None and request.keep_alive)
 
     def give_up(self, code: str, retry_s: int | None = 1) -> None:
         """Refused with this code while nothing has left, else cut off: the client must not take a

@@ -39,7 +39,6 @@ WITHHELD_BYTES = 64 * 1024
 
 
 _READING = (b"GET", b"HEAD")
-_tuple = tuple.__new__  # a named tuple without the detour through its constructor
 
 
 class Grant:
@@ -180,18 +179,25 @@ class Gate:
 
     def known(self, target: bytes, now_s: float) -> Serve | None:
         """The answer to who asks for this target, if token and file were seen before."""
-        slash, query = target.find(b"/", 1), target.find(b"?")
-        grant = self._grants.get(target[1:slash])
+        address_path, _, query = target.partition(b"?")
+        recalled = self.recall(address_path, now_s)
+        if recalled is None or (query and not is_target(target)):
+            return None
+        return Serve(*recalled)
+
+    def recall(self, address_path: bytes, now_s: float) -> tuple[Listed, Grant] | None:
+        """File and token of a target without a query, if they were seen before and are still
+        good."""
+        slash = address_path.find(b"/", 1)
+        grant = self._grants.get(address_path[1:slash])
         if grant is None or grant.as_of != self._orders or now_s > grant.expires_s:
             return None
-        listed = grant.listed.get(target[slash:] if query < 0 else target[slash:query])
-        if (
-            listed is None
-            or (grant.renditions is not None and not _allowed(grant, listed.rendition_id))
-            or (query >= 0 and not is_target(target))
+        listed = grant.listed.get(address_path[slash:])
+        if listed is None or (
+            grant.renditions is not None and not _allowed(grant, listed.rendition_id)
         ):
             return None
-        return _tuple(Serve, (listed, grant))
+        return listed, grant
 
     def _walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
         """The whole way, step by step."""

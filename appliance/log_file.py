@@ -4,29 +4,31 @@ large. A disk that takes no lines costs lines, never an answer."""
 import os
 from pathlib import Path
 
+from appliance.access_log import Lines, Record
 from runtime.log import logger
 
 MAX_BYTES = 64 * 1024 * 1024  # and as much again in the file before
-_LINES = 256  # some 64 KB: written at once, and at the latest by the next tick
+_RECORDS = 256  # some 64 KB of lines: written at once, and at the latest by the next tick
 
 
 class LogFile:
-    """Lines on their way to the file."""
+    """Records on their way to the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
-        self._lines: list[str] = []
+        self._lines = Lines()
+        self._records: list[Record] = []
 
-    def add(self, line: str) -> None:
-        """The line, with its end, will be in the file after the next `tick`."""
-        self._lines.append(line)
-        if len(self._lines) >= _LINES:
+    def add(self, record: Record) -> None:
+        """Its line will be in the file after the next `tick`."""
+        self._records.append(record)
+        if len(self._records) >= _RECORDS:
             self._write()
 
     def tick(self) -> None:
         """What was added is in the file that has the name; a large one has another name now."""
-        if not self._lines:
+        if not self._records:
             return
         try:
             if self._descriptor >= 0:
@@ -47,12 +49,12 @@ class LogFile:
             self._descriptor = -1
 
     def _write(self) -> None:
-        lines, self._lines = self._lines, []
+        records, self._records = self._records, []
         try:
             if self._descriptor < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o644)
-            os.write(self._descriptor, "".join(lines).encode())
+            os.write(self._descriptor, self._lines(records).encode())
         except OSError as error:
-            logger().warning("access_log_lost", why=str(error), lines=len(lines))
+            logger().warning("access_log_lost", why=str(error), lines=len(records))
             self.close()

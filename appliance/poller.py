@@ -24,9 +24,15 @@ _Call = Callable[[], None]
 class Poller:
     """Calls back when descriptors can be read or written. Level-triggered."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, after: _Call = lambda: None) -> None:
-        """`after` is called after each turn."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        before: _Call = lambda: None,
+        after: _Call = lambda: None,
+    ) -> None:
+        """`before` and `after` are called at the ends of each turn."""
         self._until = 0.0  # of the turn, on the monotonic clock
+        self._before = before
         self._after = after
         self._epoll = select.epoll()
         self._readers: dict[int, _Call] = {}
@@ -87,6 +93,7 @@ class Poller:
 
     def _turn(self) -> None:
         self._until = time.monotonic() + _TURN_S
+        self._before()
         self._serve()
         self._after()
 

@@ -6,6 +6,7 @@ page that a thread reads ahead, so that the loop never waits for a disk.
 """
 
 import socket
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Sending(ABC):
     _body_bytes = 0  # of what is in `_out`
     _file: OpenFile | None = None
     _offset = _end = _sent = 0
-    _unsent = 0
+    _unsent: int | None = None  # when it was last looked at, since we wait
     _writing = _reading_ahead = _ended = False
 
     def __init__(self, connection: "Connection") -> None:
@@ -81,7 +82,7 @@ class Sending(ABC):
         seen to. Raises BlockingIOError and other OSErrors."""
         wire = self._connection.wire
         budget = _SEND_BYTES if self._writing else self._worker.poller.share_bytes()
-        offset = self._offset
+        offset, now = self._offset, time.monotonic()
         while offset < self._end:
             limit = self._may_leave()
             if offset >= limit:
@@ -91,11 +92,11 @@ class Sending(ABC):
             if budget <= 0:
                 self._write_later()
                 return False
-            count = min(limit - offset, WINDOW_BYTES)
-            if not file.is_resident(offset, count):
-                self._read_ahead(file, count)
+            count = file.ready(offset, limit, now)
+            if not count:
+                self._read_ahead(file, min(limit - offset, WINDOW_BYTES))
                 return False
-            sent = wire.send_file(file, offset, count)
+            sent = wire.send_file(file, offset, min(count, budget))
             if sent == 0:
                 self._connection.abort()  # the file is shorter than it was said to be
                 return False
@@ -110,13 +111,13 @@ class Sending(ABC):
         if not self._writing:
             return False
         before, self._unsent = self._unsent, unsent_bytes(self._connection.wire.sock)
-        return self._unsent < before
+        return before is None or self._unsent < before
 
     def _wait_for_client(self) -> None:
         self._connection.deadline = self._worker.stalled_until
 
     def _write_later(self) -> None:
-        self._unsent = unsent_bytes(self._connection.wire.sock)
+        self._unsent = None
         self._wait_for_client()
         if not self._writing:
             self._writing = True

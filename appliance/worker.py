@@ -7,16 +7,16 @@ the keeper, its row of the board, and the batched access log.
 import asyncio
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
-from appliance.access_log import NOBODY, Cache, Stamps, line, method_part, quoted
+from appliance.access_log import NOBODY, Cache, quoted, what
 from appliance.answers import Listed
 from appliance.at_once import AtOnce
-from appliance.board import EPOCH, ROW_WORDS, Board, Word
+from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
 from appliance.connection import Connection
 from appliance.doors import Door, Doors
@@ -64,7 +64,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
-        self.poller = Poller(self.loop, self._count)
+        self.poller = Poller(self.loop, self._obey_epoch, self._count)
         self.at_once = AtOnce(self)
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
@@ -80,13 +80,12 @@ class Worker:
             self._welcome,
         )
         self._folders = folders
-        self._log = None if log is None else LogFile(log)
-        self._stamps = Stamps()
+        self.log = None if log is None else LogFile(log)
         self._board = Board(home / "board")
         self.words = self._board.words
         self.row = self._board.row(slot)
         self.acked = -1  # the row's word: an attribute costs half
-        self.counts = [0] * ROW_WORDS  # what came since the last turn; a list's item costs half
+        self.counts: defaultdict[int, int] = defaultdict(int)  # by word, since the last turn
         self.gate = Gate(Keyring([]))
         self._orders = (
             _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
@@ -100,12 +99,12 @@ class Worker:
             on=settings.early_fills > 0,
         )
         self.link = KeeperLink(keeper_socket, self.load, self._open, self._count)
-        self._files: OrderedDict[str, OpenFile] = OrderedDict()
+        self.files: OrderedDict[str, OpenFile] = OrderedDict()
         self._by_inode: dict[int, set[str]] = {}  # two disks may have the same number
         self._heard = self._board.announced
         self._folders_out = self._board.folders_out
         self._connections: set[Connection] = set()
-        self._touched: dict[str, None] = {}
+        self._touched: dict[str, None] = {}  # since the last tick
         self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
         self._soon: list[Callable[[], None]] = []
         self._look_at_clocks()
@@ -114,14 +113,13 @@ class Worker:
 
     def decide(self, request: Request, address: str) -> Decision:
         """The gate's answer, by the newest notices."""
-        if self.acked != self.words[EPOCH]:
-            self._let_go()
+        self._obey_epoch()
         return self.gate.decide(request.method, request.target, address, self.clock_s)
 
     def open_file(self, listed: Listed) -> OpenFile | None:
         """The file, if it is on disk and of the right size; its use is noted."""
         key = listed.key
-        file = self._files.get(key)
+        file = self.files.get(key)
         if file is None:
             try:
                 file = self._open(key)
@@ -130,14 +128,14 @@ class Worker:
             if listed.want.size is not None and file.size != listed.size:
                 logger().error("wrong_size_on_disk", file=key, bytes=file.size)
                 return None
-            self._files[key] = file
+            self.files[key] = file
             self._by_inode.setdefault(file.inode, set()).add(key)
-            if len(self._files) > self.settings.open_files:
-                self._close(next(iter(self._files)))
-        else:
-            self._files.move_to_end(key)
-        if len(self._touched) < _TOUCHES:
-            self._touched[key] = None
+            if len(self.files) > self.settings.open_files:
+                self._close(next(iter(self.files)))
+        if not file.used:
+            file.used = len(self._touched) < _TOUCHES
+            if file.used:
+                self._touched[key] = None
         return file
 
     def _open(self, key: str) -> OpenFile:
@@ -162,7 +160,7 @@ class Worker:
                 self.load.shed(Priority.PREFETCH)
 
     def _holds(self, key: str) -> bool:
-        return key in self._files or any(
+        return key in self.files or any(
             map(os.path.exists, self._folders.paths(key, self._board.folders_out))
         )
 
@@ -194,26 +192,16 @@ class Worker:
         began: float,
     ) -> None:
         """Notes an answer for the access log: never the token or the query, but the session."""
-        if self._log is None:
+        if self.log is None:
             return
-        took_s = time.monotonic() - began
+        us = int((time.monotonic() - began) * 1e6)
         path = '""'
         if listed is not None:
             path = listed.quoted
         elif grant is not None and request is not None:
             path = quoted(b"/" + request.target.partition(b"?")[0].split(b"/", 2)[2])
-        self._log.add(
-            line(
-                self._stamps.stamp(self.clock_s + began - self.now),
-                method_part(request.method) if request is not None else '""',
-                path,
-                status,
-                sent,
-                cache,
-                int(took_s * 1e6),
-                NOBODY if grant is None else grant.who,
-            )
-        )
+        said = what(None if request is None else request.method, path, status, sent, cache)
+        self.log.add((self.epoch_s + began, us, said, NOBODY if grant is None else grant.who))
 
     def forget(self, connection: Connection) -> None:
         """The connection has closed."""
@@ -229,6 +217,7 @@ class Worker:
 
     def _do_these(self) -> None:
         calls, self._soon = self._soon[::-1], []
+        self._obey_epoch()
         try:
             while calls:
                 calls.pop()()
@@ -239,11 +228,11 @@ class Worker:
 
     def _count(self) -> None:
         """What was counted is on the board: after each event, or some that came together."""
+        self.at_once.settle()
         row, counts = self.row, self.counts
-        for word, more in enumerate(counts):
-            if more:
-                row[word] += more
-                counts[word] = 0
+        for word, more in counts.items():
+            row[word] += more
+        counts.clear()
 
     # Its own life.
 
@@ -290,8 +279,7 @@ class Worker:
         """What is done a few times a second, for all connections at once."""
         self._look_at_clocks()
         self._count()
-        if self.acked != self.words[EPOCH]:
-            self._let_go()
+        self._obey_epoch()
         for connection in [c for c in self._connections if c.deadline < self.now]:
             connection.overdue()
         self._doors.tick()
@@ -302,6 +290,11 @@ class Worker:
         self.look_ahead()
         if self._touched:
             self.link.touch(list(self._touched))
+            for key in self._touched:
+                file = self.files.get(key)
+                if file is not None:
+                    file.used = False
+                    self.files.move_to_end(key)
             self._touched.clear()
         self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
         self.duress_line = b"" if self.load.calm else self._under_duress
@@ -309,20 +302,26 @@ class Worker:
         if self.notes.lost:
             self.tally[Tally.NOTES_LOST] += self.notes.lost
             self.notes.lost = 0
-        if self._log is not None:
-            self._log.tick()
+        if self.log is not None:
+            self.log.tick()
 
     def _look_at_clocks(self) -> None:
         """What depends on the time alone, and may be a tick old."""
         self.now = now = time.monotonic()
         self.clock_s = time.time()
         self.second = int(self.clock_s)
+        self.epoch_s = self.clock_s - now  # of the monotonic clock
         self.request_until = now + self.settings.request_timeout_s
         self.idle_until = now + self.settings.idle_timeout_s
         self.stalled_until = now + self.settings.send_stall_s
         self.date_line = date = b"Date: %b\r\n" % formatdate(self.clock_s, usegmt=True).encode()
         self.hit_lines = b"%bCache-Status: %b; hit\r\n" % (date, self.name)
         self.miss_lines = b"%bCache-Status: %b; fwd=miss\r\n" % (date, self.name)
+
+    def _obey_epoch(self) -> None:
+        """What holds now is in force: before requests are answered."""
+        if self.acked != self.words[EPOCH]:
+            self._let_go()
 
     def _let_go(self) -> None:
         """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are
@@ -343,7 +342,7 @@ class Worker:
         inodes = self._board.since(self._heard)
         if inodes is None or out != self._folders_out:
             self._heard, self._folders_out = announced, out
-            self._files.clear()
+            self.files.clear()
             self._by_inode.clear()
             return
         self._heard += len(inodes)
@@ -352,7 +351,7 @@ class Worker:
                 self._close(key)
 
     def _close(self, key: str) -> None:
-        file = self._files.pop(key)
+        file = self.files.pop(key)
         keys = self._by_inode[file.inode]
         keys.discard(key)
         if not keys:

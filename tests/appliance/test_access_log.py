@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.access_log import NOBODY, Stamps, line, method_part, quoted, session_part
+from appliance.access_log import NOBODY, Lines, Stamps, quoted, session_part, what
 
 SESSION = "ses_01jd0000000000000000000000"
 
@@ -24,10 +24,8 @@ SESSION = "ses_01jd0000000000000000000000"
 def test_every_line_is_one_json_object(
     method: bytes, path: bytes, status: int, sent: int, took_us: int, now_s: float, scope: str
 ) -> None:
-    text = line(
-        Stamps().stamp(now_s), method_part(method), quoted(path), status, sent, "hit", took_us,
-        session_part(SESSION, scope) if scope else NOBODY,  # type: ignore[arg-type]
-    )  # fmt: skip
+    who = session_part(SESSION, scope) if scope else NOBODY  # type: ignore[arg-type]
+    text = Lines()([(now_s, took_us, what(method, quoted(path), status, sent, "hit"), who)])
     assert text.endswith("}\n") and text.count("\n") == 1 and text.isascii()
     said = json.loads(text)
     same = {

@@ -128,8 +128,12 @@ async def test_pages_read_ahead_while_a_fill_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each thread goes on where the answer stands: a second one would find the next answer."""
-    probes = iter((False, False))
-    monkeypatch.setattr(OpenFile, "is_resident", lambda *_: next(probes, True))
+    cold, ready = [0, 0], OpenFile.ready
+
+    def at_first_cold(file: OpenFile, offset: int, end: int, now: float) -> int:
+        return cold.pop() if cold else ready(file, offset, end, now)
+
+    monkeypatch.setattr(OpenFile, "ready", at_first_cold)
     read_ahead = OpenFile.read_ahead
     monkeypatch.setattr(OpenFile, "read_ahead", lambda *a: (time.sleep(0.3), read_ahead(*a)))
     async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
