@@ -100,7 +100,15 @@ class AtOnce:
         us = int((time.monotonic() - began) * 1e6)
         self._took_us.append(us)
         if sent == len(out):
-            offset = size if body is not None else self._send_file(wire, file, ready, began)
+            if body is not None:
+                offset = size
+            else:
+                try:
+                    offset = wire.send_file(file, 0, min(ready, WINDOW_BYTES))
+                    if WINDOW_BYTES <= offset < size:
+                        offset = self._send_on(wire, file, offset, began)
+                except OSError:
+                    pass
         if offset < size or sent < len(out):
             rest, in_it = memoryview(out)[sent:], 0 if body is None else size
             self._begun += 1
@@ -116,20 +124,16 @@ class AtOnce:
         connection.answered(keep_alive)
         return True
 
-    def _send_file(self, wire: Wire, file: OpenFile, ready: int, now: float) -> int:
-        """Sends a file whose first bytes are `ready`, as far as the others are, too, and as the
-        socket and those who wait allow. Returns how far that is."""
-        size = file.size
-        share = size if size <= WINDOW_BYTES else min(size, self._worker.poller.share_bytes())
-        offset = 0
+    def _send_on(self, wire: Wire, file: OpenFile, offset: int, now: float) -> int:
+        """Sends more of a file, as far as it is ready, and as the socket and those who wait allow.
+        Returns how far that is."""
+        share = min(file.size, self._worker.poller.share_bytes())
         try:
-            while ready:
-                count = min(ready, share - offset)
+            while offset < share and (count := file.ready(offset, share, now)):
                 sent = wire.send_file(file, offset, count)
                 offset += sent
-                if sent < count or offset == share:
+                if sent < count:
                     break
-                ready = file.ready(offset, share, now)
         except OSError:
             pass
         return offset

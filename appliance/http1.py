@@ -117,7 +117,8 @@ class RequestReader:
                     and _SPACE not in target  # llhttp forgives more of them
                 ):
                     self._unread = behind
-                    return _tuple(Request, (b"GET", target, *seen))
+                    headers, keep_alive, plain = seen
+                    return _tuple(Request, (b"GET", target, headers, keep_alive, plain))
         self._unread = unread
         while self._unread:
             begins = not self._begun
