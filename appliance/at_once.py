@@ -100,15 +100,7 @@ class AtOnce:
         us = int((time.monotonic() - began) * 1e6)
         self._took_us.append(us)
         if sent == len(out):
-            if body is not None:
-                offset = size
-            else:
-                try:
-                    offset = wire.send_file(file, 0, min(ready, WINDOW_BYTES))
-                    if WINDOW_BYTES <= offset < size:
-                        offset = self._send_on(wire, file, offset, began)
-                except OSError:
-                    pass
+            offset = size if body is not None else self._send_file(wire, file, ready, began)
         if offset < size or sent < len(out):
             rest, in_it = memoryview(out)[sent:], 0 if body is None else size
             self._begun += 1
@@ -124,16 +116,19 @@ class AtOnce:
         connection.answered(keep_alive)
         return True
 
-    def _send_on(self, wire: Wire, file: OpenFile, offset: int, now: float) -> int:
-        """Sends more of a file, as far as it is ready, and as the socket and those who wait allow.
-        Returns how far that is."""
-        share = min(file.size, self._worker.poller.share_bytes())
+    def _send_file(self, wire: Wire, file: OpenFile, ready: int, now: float) -> int:
+        """Sends a file whose first bytes are `ready`, as far as the others are, too, and as the
+        socket and those who wait allow. Returns how far that is."""
+        offset, size = 0, file.size
         try:
-            while offset < share and (count := file.ready(offset, share, now)):
-                sent = wire.send_file(file, offset, count)
-                offset += sent
-                if sent < count:
-                    break
+            offset = wire.send_file(file, 0, min(ready, WINDOW_BYTES))
+            if WINDOW_BYTES <= offset < size:
+                share = min(size, self._worker.poller.share_bytes())
+                while offset < share and (count := file.ready(offset, share, now)):
+                    sent = wire.send_file(file, offset, count)
+                    offset += sent
+                    if sent < count:
+                        break
         except OSError:
             pass
         return offset

@@ -2,6 +2,7 @@
 large. A disk that takes no lines costs lines, never an answer."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance.access_log import Lines, Record
@@ -14,8 +15,10 @@ _RECORDS = 256  # some 64 KB of lines: written at once, and at the latest by the
 class LogFile:
     """Records on their way to the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, let_go: Callable[[int], object] = os.close) -> None:
+        """`let_go` closes a descriptor, which frees the bytes of a deleted file."""
         self._path = path
+        self._let_go = let_go
         self._descriptor = -1
         self._lines = Lines()
         self._records: list[Record] = []
@@ -34,7 +37,7 @@ class LogFile:
             if self._descriptor >= 0:
                 ours = os.fstat(self._descriptor)
                 if ours.st_size > MAX_BYTES and self._path.stat().st_ino == ours.st_ino:
-                    self._path.replace(self._path.with_suffix(".1.log"))
+                    self._put_aside()
                 if ours.st_size > MAX_BYTES or ours.st_nlink == 0:
                     self.close()
         except OSError as error:
@@ -42,10 +45,23 @@ class LogFile:
             self.close()
         self._write()
 
+    def _put_aside(self) -> None:
+        """The one that was put aside before is deleted, which takes long for who does it."""
+        aside, older = self._path.with_suffix(".1.log"), -1
+        try:
+            older = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            pass
+        try:
+            self._path.replace(aside)
+        finally:
+            if older >= 0:
+                self._let_go(older)
+
     def close(self) -> None:
         """The file is let go of, and opened anew when there is something to write."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            self._let_go(self._descriptor)
             self._descriptor = -1
 
     def _write(self) -> None:

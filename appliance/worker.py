@@ -18,6 +18,7 @@ from appliance.answers import Listed
 from appliance.at_once import AtOnce
 from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
+from appliance.closer import Closer
 from appliance.connection import Connection
 from appliance.doors import Door, Doors
 from appliance.early import Ahead
@@ -80,11 +81,12 @@ class Worker:
             self._welcome,
         )
         self._folders = folders
-        self.log = None if log is None else LogFile(log)
+        self._closer = Closer(self.loop)
+        self.log = None if log is None else LogFile(log, self._closer.close)
         self._board = Board(home / "board")
         self.words = self._board.words
         self.row = self._board.row(slot)
-        self.acked = -1  # the row's word: an attribute costs half
+        self._obeyed = -1  # the epoch that holds here
         self.counts: defaultdict[int, int] = defaultdict(int)  # by word, since the last turn
         self.gate = Gate(Keyring([]))
         self._orders = (
@@ -131,7 +133,7 @@ class Worker:
             self.files[key] = file
             self._by_inode.setdefault(file.inode, set()).add(key)
             if len(self.files) > self.settings.open_files:
-                self._close(next(iter(self.files)))
+                self._take(next(iter(self.files)))
         if not file.used:
             file.used = len(self._touched) < _TOUCHES
             if file.used:
@@ -268,6 +270,7 @@ class Worker:
         self._tick()
         self.poller.close()
         self._readers.shutdown(wait=False)
+        self._closer.end()
         self.row[Word.ALIVE] = 0
 
     def _welcome(self, wire: Wire, address: str) -> None:
@@ -320,42 +323,47 @@ class Worker:
 
     def _obey_epoch(self) -> None:
         """What holds now is in force: before requests are answered."""
-        if self.acked != self.words[EPOCH]:
+        if self._obeyed != self.words[EPOCH]:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Acknowledges the epoch: unlinked files are closed, notices and key ring hold as they are
-        now. Ones that cannot be read leave the earlier ones in force."""
+        """Obeys the epoch: unlinked files are used no more, notices and key ring hold as they are
+        now. Ones that cannot be read leave the earlier ones in force. The epoch is acknowledged
+        when the files are closed."""
         epoch = self._board.epoch
-        self._close_unlinked()
+        unlinked = self._take_unlinked()
         for order in self._orders:
             try:
                 order.look()
             except (OSError, ValueError) as error:
                 logger().error("order_unreadable", file=order.path.name, why=str(error))
-        self.acked = self.row[Word.ACKED] = epoch
+        self._obeyed = epoch
+        self._closer.let_go(unlinked, lambda: self._acknowledge(epoch))
 
-    def _close_unlinked(self) -> None:
-        """Lets go of the files that were announced since the last time, and of all when they were
-        too many, or when a folder went out of service or came back."""
+    def _acknowledge(self, epoch: int) -> None:
+        self.row[Word.ACKED] = epoch
+
+    def _take_unlinked(self) -> list[OpenFile]:
+        """Takes the files from the table that were announced since the last time, and all when they
+        were too many, or when a folder went out of service or came back."""
         announced, out = self._board.announced, self._board.folders_out
         inodes = self._board.since(self._heard)
         if inodes is None or out != self._folders_out:
             self._heard, self._folders_out = announced, out
+            unlinked = list(self.files.values())
             self.files.clear()
             self._by_inode.clear()
-            return
+            return unlinked
         self._heard += len(inodes)
-        for inode in inodes:
-            for key in tuple(self._by_inode.get(inode, ())):
-                self._close(key)
+        return [self._take(key) for inode in inodes for key in tuple(self._by_inode.get(inode, ()))]
 
-    def _close(self, key: str) -> None:
+    def _take(self, key: str) -> OpenFile:
         file = self.files.pop(key)
         keys = self._by_inode[file.inode]
         keys.discard(key)
         if not keys:
             del self._by_inode[file.inode]
+        return file
 
     def _obey(self, path: Path) -> None:
         self.gate.obey(Notices.model_validate_json(path.read_bytes()), time.time())
