@@ -1,15 +1,13 @@
 """Wires an encoder: its identity, its store, its place to work, and the loop over them."""
 
-import fcntl
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from encoder.control import Control
+from encoder.farm import open_farm
 from encoder.settings import EncoderSettings
 from encoder.worker import Worker
+from encoder.workplace import workplace
 from media.keys import Identity
 from media.objects import ObjectStore, open_store
 from media.token import sign_machine_token
@@ -38,29 +36,12 @@ async def main(service: Service, launch: Launch) -> None:
     )
     try:
         with workplace(place) as folder:
-            worker = Worker(Control(client), store, folder, settings)
+            worker = Worker(Control(client), store, open_farm(settings), folder, settings)
             service.ready()
             await worker.run(service.stopping)
     finally:
         await client.close()
         await store.close()
-
-
-@contextmanager
-def workplace(folder: Path) -> Iterator[Path]:
-    """The folder is ours alone, and nothing of an encoder that was killed is left in it.
-
-    Raises Problem `data_in_use` when another encoder works there.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Problem("data_in_use", f"Another encoder works in {folder}.") from None
-        for leftover in folder.glob(".nearcast-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield folder
 
 
 def _store(settings: EncoderSettings, data: Path) -> ObjectStore:

@@ -11,11 +11,16 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from encoder.check_cli import check
+from encoder.farm import open_farm
 from encoder.ladder_choice import read_ladder
 from encoder.package import Encoded
+from encoder.pieces import Kept
+from encoder.pipeline import Workshop
 from encoder.pipeline import encode as encode_master
 from encoder.settings import EncoderSettings
+from encoder.workplace import workplace
 from media.api import Progress
+from media.file_store import FileStore
 from media.ids import new_id
 from media.ladder import Ladder
 from runtime.console import JsonOption, err, perform, print_json
@@ -108,9 +113,21 @@ async def _encode(
                 pace=_pace(progress),
             )
 
-        return await encode_master(
-            file, out, new_id("ttl"), new_id("pkg"), settings, ladder=chosen, on_progress=show
-        )
+        # What a run that was killed has left is gone on with.
+        with workplace(out.absolute().parent / f".{out.name}.nearcast", lasting=False) as place:
+            farm = open_farm(settings)
+            kept = Kept(FileStore(place), "film")
+            return await encode_master(
+                file,
+                out,
+                new_id("ttl"),
+                new_id("pkg"),
+                settings,
+                ladder=chosen,
+                workshop=Workshop(farm, kept, str(file.absolute()) if farm.far else None),
+                place=place,
+                on_progress=show,
+            )
 
 
 def _check_out(out: Path) -> None:
@@ -128,7 +145,10 @@ def _pace(progress: Progress) -> str:
     if progress.speed is None or progress.eta_s is None:
         return ""
     minutes, seconds = divmod(round(progress.eta_s), 60)
-    return f"{progress.speed:.1f}× · {minutes}:{seconds:02} left"
+    pace = f"{progress.speed:.1f}× · {minutes}:{seconds:02} left"
+    if (progress.chunks or 0) > 1:
+        pace += f" · {progress.chunks_done} of {progress.chunks} chunks"
+    return pace
 
 
 def _show(made: Encoded) -> None:

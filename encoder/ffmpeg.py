@@ -1,18 +1,21 @@
 """What ffmpeg is told, and what it says. Pure: argv out, lines and messages in.
 
-One process decodes once and encodes every rung and sound track: that fills all cores of a small
+One process decodes a chunk once and encodes every rung of it: that fills all cores of a small
 machine, where a process for each rung would decode as often as there are rungs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
+from encoder.chunks import Chunk
 from encoder.pictures import conformed, scaled
 from encoder.recipe import SAMPLE_RATE, AudioOutput, Recipe, VideoOutput
+from encoder.source import Source
 from runtime.child import ChildFailed, ChildTimeout
 from runtime.errors import Problem
 
@@ -23,12 +26,22 @@ DEMUXERS = (
     "yuv4mpegpipe",
 )  # fmt: skip
 MASTER = "master"  # what a master is called where it is worked on, whatever it was before
+# Read from an object store: what is asked for, and no more; a connection that breaks is made anew.
+_AT_ADDRESS = {
+    "protocol_whitelist": "http,https,tcp,tls",
+    "rw_timeout": 30_000_000,
+    "reconnect": 1,
+    "reconnect_on_network_error": 1,
+    "reconnect_delay_max": 5,
+}
 
 
-def input_options(max_pixels: int) -> dict[str, str]:
-    """How every program opens a master, and decodes pictures of at most `max_pixels`."""
+def input_options(max_pixels: int, master: str = MASTER) -> dict[str, Any]:
+    """How every program opens a master, a file unless it is an address, and decodes pictures of at
+    most `max_pixels`."""
+    at_address = master.startswith(("http://", "https://"))
     return {
-        "protocol_whitelist": "file",
+        **(_AT_ADDRESS if at_address else {"protocol_whitelist": "file"}),
         "format_whitelist": ",".join(DEMUXERS),
         # Sound that begins late in a transport stream is still found.
         "probesize": "50M",
@@ -39,14 +52,57 @@ def input_options(max_pixels: int) -> dict[str, str]:
     }
 
 
-def encode_argv(
-    program: str, recipe: Recipe, *, preset: str, threads: int, max_pixels: int
+def pictures_argv(
+    program: str,
+    recipe: Recipe,
+    chunk: Chunk,
+    master: str,
+    *,
+    preset: str,
+    threads: int,
+    max_pixels: int,
 ) -> list[str]:
-    """The command that makes `{rendition_id}.mp4` of every output, beside the master."""
+    """The command that makes `{rendition_id}.mp4` of every rung, of one chunk of the master."""
     source = recipe.source
-    master = ffmpeg.input(
-        MASTER,
-        **input_options(max_pixels),
+    pictures = conformed(
+        _master(master, source, max_pixels, chunk.seek_s)[str(source.video_index)],
+        source,
+        chunk.frames,
+        chunk.first,
+    )
+    # ffmpeg wants a label used once: a single rung takes the stream as it is.
+    branches = [pictures]
+    if len(recipe.video) > 1:
+        split = pictures.filter_multi_output("split")
+        branches = [split.stream(number) for number in range(len(recipe.video))]
+    return _encode_argv(
+        program,
+        [
+            _video(branch, rung, recipe, preset=preset, threads=threads)
+            for branch, rung in zip(branches, recipe.video, strict=True)
+        ],
+    )
+
+
+def sound_argv(
+    program: str, recipe: Recipe, track: AudioOutput, master: str, *, max_pixels: int
+) -> list[str]:
+    """The command that makes `{rendition_id}.mp4` of a sound track, all of it."""
+    sound = _master(master, recipe.source, max_pixels)[str(track.stream_index)]
+    return _encode_argv(program, [_audio(sound, track, recipe)])
+
+
+def _master(
+    master: str, source: Source, max_pixels: int, seek_s: float | None = None
+) -> FilterableStream:
+    """The master, a file or an address, from its beginning or the key frame at `seek_s`."""
+    options: dict[str, Any] = input_options(max_pixels, master)
+    if seek_s is not None:
+        # In the container's own time, as all of ours is; what is decoded too early, `fps` drops.
+        options |= {"ss": f"{seek_s:.6f}", "seek_timestamp": 1, "noaccurate_seek": None}
+    return ffmpeg.input(
+        master,
+        **options,
         # Keep the container's own times, and shift them so that the first frame is at zero: then
         # nothing guesses, and sound keeps its distance to the pictures.
         copyts=None,
@@ -55,17 +111,9 @@ def encode_argv(
         # count frames from zero again.
         reinit_filter=0,
     )
-    outputs: list[OutputStream] = []
-    pictures = conformed(master[str(source.video_index)], source, source.cadence.frames)
-    # ffmpeg wants a label used once: a single rung takes the stream as it is.
-    branches = [pictures]
-    if len(recipe.video) > 1:
-        split = pictures.filter_multi_output("split")
-        branches = [split.stream(number) for number in range(len(recipe.video))]
-    for branch, rung in zip(branches, recipe.video, strict=True):
-        outputs.append(_video(branch, rung, recipe, preset=preset, threads=threads))
-    for track in recipe.audio:
-        outputs.append(_audio(master[str(track.stream_index)], track, recipe))
+
+
+def _encode_argv(program: str, outputs: list[OutputStream]) -> list[str]:
     command = ffmpeg.merge_outputs(*outputs).global_args(
         "-hide_banner",
         "-nostdin",
@@ -76,6 +124,28 @@ def encode_argv(
         "-stats_period", "0.5",
     )  # fmt: skip
     return list(command.compile(cmd=program))
+
+
+def join_argv(program: str, rendition_id: str, listed: str, timescale: int) -> list[str]:
+    """The command that makes `{rendition_id}.mp4` of the chunks that the file `listed` names."""
+    chunks = ffmpeg.input(listed, f="concat", protocol_whitelist="file", safe=0)
+    whole = chunks["v:0"].output(
+        f"{rendition_id}.mp4",
+        **{"c": "copy", "flags:v": "+bitexact"},
+        video_track_timescale=timescale,
+        **_plain_file(),
+    )
+    command = whole.global_args("-hide_banner", "-nostdin", "-loglevel", "error", "-xerror", "-y")
+    return list(command.compile(cmd=program))
+
+
+def joined(names: Sequence[str], lengths_s: Sequence[Fraction]) -> str:
+    """What `join_argv` reads: files and how long each lasts. The demuxer counts microseconds, and
+    those that it finds in a file end with the last decoding time."""
+    lines = ["ffconcat version 1.0"]
+    for name, length_s in zip(names, lengths_s, strict=True):
+        lines += [f"file {name}", f"duration {float(length_s):.6f}"]
+    return "\n".join(lines) + "\n"
 
 
 def _video(

@@ -5,9 +5,11 @@ from ffmpeg.nodes import FilterableStream
 from encoder.source import Source
 
 
-def conformed(pictures: FilterableStream, source: Source, frames: int) -> FilterableStream:
-    """The decoded film, `frames` frames of it, as every rung takes it: progressive, of constant
-    rate, in SDR."""
+def conformed(
+    pictures: FilterableStream, source: Source, frames: int, first: int = 0
+) -> FilterableStream:
+    """The decoded film, `frames` frames of it from `first` on, as every rung takes it:
+    progressive, of constant rate, in SDR."""
     # In front of the rest: what we read is said where the master does not say it.
     if unsaid := _unsaid(source):
         pictures = pictures.filter("setparams", **unsaid)
@@ -16,10 +18,11 @@ def conformed(pictures: FilterableStream, source: Source, frames: int) -> Filter
         pictures = pictures.filter("bwdif", mode="send_frame", parity="auto", deint="interlaced")
     rate = f"{source.frame_rate.numerator}/{source.frame_rate.denominator}"
     # To the grid of `cadence`: for a film of constant rate neither drops nor doubles a frame.
-    pictures = pictures.filter("fps", fps=rate, start_time=0, round="near")
+    start_s = float(first / source.frame_rate)
+    pictures = pictures.filter("fps", fps=rate, start_time=start_s, round="near")
     # The last frame's length is a guess of the demuxer: one frame of grace, then the exact end.
     pictures = pictures.filter("tpad", stop=1, stop_mode="clone")
-    pictures = pictures.filter("trim", end_frame=frames)
+    pictures = pictures.filter("trim", end_frame=frames).filter("setpts", "PTS-STARTPTS")
     if source.colour.hdr:
         pictures = _tone_mapped(pictures)
     return pictures

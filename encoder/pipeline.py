@@ -1,31 +1,36 @@
 """From a master to a package in a folder: probe, ladder, encode, package, measure.
 
-All work is done in a private folder beside the package's own, which appears when it is whole; after
-a failure neither is left.
+All work is done in a private folder, and the package appears when it is whole. What costs most, the
+pieces of the encode, is kept elsewhere as soon as it is done: whoever begins anew goes on there.
 """
 
 import asyncio
-import errno
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.ffmpeg import MASTER, ProgressReader, encode_argv, explain
+from encoder.chunks import Chunk, cut
+from encoder.farm import Farm, Here, Order
+from encoder.ffmpeg import MASTER, join_argv, joined
 from encoder.hull import choose, curves
 from encoder.ladder_choice import cap_bps, film_ladder, fitted, fixed_ladder
 from encoder.ladder_report import LadderReport
 from encoder.package import Encoded, finish_package
 from encoder.packager import package_argv
+from encoder.pieces import ADDRESS_S, Kept, Piece, pieces_of
 from encoder.probe import probe
-from encoder.progress import OnProgress, at, encoding
+from encoder.progress import OnProgress, Tally, at
 from encoder.recipe import Recipe, make_recipe
+from encoder.remux import remuxed
 from encoder.settings import EncoderSettings
 from encoder.source import Source
 from encoder.trials import MIN_TRIED, try_out
 from encoder.unbroken import unbroken
+from encoder.workplace import check_room, disk_problem, private_folder
 from media.api import Progress
+from media.file_store import FileStore
+from media.inventory import sha256_of_file
 from media.ladder import Ladder
 from runtime import programs
 from runtime.child import ChildFailed, run_child
@@ -33,6 +38,16 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 _PACKAGE = "package"
+_TRIES = 3  # of pieces that turn out to be damaged
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Who makes the pieces, where they are kept, and where, but for here, the master is read."""
+
+    farm: Farm
+    kept: Kept
+    address: str | None = None
 
 
 def unheard(progress: Progress) -> None:
@@ -46,25 +61,39 @@ async def encode(
     package_id: str,
     settings: EncoderSettings,
     *,
+    master_sha256: str | None = None,
     ladder: Ladder | None = None,
+    workshop: Workshop | None = None,
+    place: Path | None = None,
     on_progress: OnProgress = unheard,
 ) -> Encoded:
     """The package of `master` stands in the folder `out`, which was absent or empty before.
 
-    Without `ladder` the film gets the one that the settings name. Raises Problem, for a master
-    that cannot become a package with one of the codes of masters, else `encode_failed`,
-    `encode_timeout`, `disk_full` or `missing_program`.
+    Without `ladder` the film gets the one that the settings name, and without `workshop` its pieces
+    are kept no longer than the call lasts. `place` is a folder to work in, of the same file system
+    as `out`; its parent, if none is given.
+
+    Raises Problem, for a master that cannot become a package with one of the codes of masters, else
+    `encode_failed`, `encode_timeout`, `disk_full` or `missing_program`; and StoreUnavailable.
     """
-    with private_folder(out.parent) as folder:
+    with private_folder(place or out.parent) as folder:
+        shop = workshop or Workshop(
+            Here(settings.at_once), Kept(FileStore(folder / "kept"), package_id)
+        )
         (folder / MASTER).symlink_to(master.resolve(strict=True))
         on_progress(at("probe"))
+        digest = master_sha256
+        if digest is None:
+            digest = await asyncio.to_thread(sha256_of_file, master)
         source = await probe(folder, settings)
+        if not source.seekable and source.duration_s > settings.chunk_s:
+            source = await remuxed(folder, source, settings)
         chosen, report = await _ladder(folder, source, settings, ladder, on_progress)
         recipe = make_recipe(source, chosen)
-        # Encoded tracks and the segments cut from them lie side by side for a while, and films
-        # fill about half of what their caps allow.
-        check_room(folder, recipe.most_bytes + settings.spare_bytes)
-        await _encode(folder, recipe, settings, on_progress)
+        # Pieces, tracks made of them and the segments cut from those lie side by side for a while,
+        # and films fill about half of what their caps allow.
+        check_room(folder, recipe.most_bytes * 3 // 2 + settings.spare_bytes)
+        await _encode(folder, recipe, digest, settings, shop, on_progress)
         on_progress(at("package"))
         await _package(folder, recipe, settings)
         on_progress(at("package", 0.5))
@@ -77,36 +106,6 @@ async def encode(
         except OSError as error:
             raise disk_problem(error) from error
         return Encoded(out, made.inventory, made.inventory_sha256, chosen)
-
-
-@contextmanager
-def private_folder(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` that others cannot enter; it is gone afterwards."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".nearcast-", dir=parent))
-    except OSError as error:
-        raise disk_problem(error) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def check_room(folder: Path, wanted_bytes: int) -> None:
-    """The disk of `folder` has that much free. Raises Problem `disk_full`."""
-    free = shutil.disk_usage(folder).free
-    if free < wanted_bytes:
-        raise Problem(
-            "disk_full",
-            f"This film needs {wanted_bytes >> 20} MiB of disk, and {free >> 20} MiB are free.",
-        )
-
-
-def disk_problem(error: OSError) -> Problem:
-    """What a failed write means."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Problem("disk_full")
-    return Problem("encode_failed", f"A file could not be written: {error.strerror}.")
 
 
 async def _ladder(
@@ -136,29 +135,96 @@ async def _ladder(
 
 
 async def _encode(
-    folder: Path, recipe: Recipe, settings: EncoderSettings, on_progress: OnProgress
+    folder: Path,
+    recipe: Recipe,
+    digest: str,
+    settings: EncoderSettings,
+    shop: Workshop,
+    on_progress: OnProgress,
 ) -> None:
-    argv = encode_argv(
-        programs.ffmpeg(),
-        recipe,
-        preset=settings.preset,
-        threads=settings.threads,
-        max_pixels=settings.max_pixels,
+    """`{rendition_id}.mp4` of every output is in the folder."""
+    pieces = pieces_of(recipe, _cut(recipe, settings), master_sha256=digest, preset=settings.preset)
+    address = await _address(folder / MASTER, shop)
+    tally = Tally(
+        {p.key: p.frames for p in pieces if p.frames}, recipe.source.frame_rate, time.monotonic()
     )
-    reader = ProgressReader(frames=recipe.source.cadence.frames)
 
-    def take(line: str) -> None:
-        if reader.feed(line):
-            on_progress(encoding(reader.fraction, recipe.source.duration_s, reader.speed))
+    def note(piece: Piece, frames: int) -> None:
+        if piece.frames:
+            on_progress(tally.note(piece.key, frames, time.monotonic()))
 
     on_progress(at("encode"))
-    # Pictures of pure noise overrun a cap, but no single track weighs several times all of them.
-    limits = settings.limits(settings.encode_timeout_s, 4 * recipe.most_bytes + (16 << 20))
+    for _ in range(_TRIES):
+        missing = []
+        for piece in pieces:
+            if await shop.kept.has(piece):
+                tally.had(piece.key)
+            else:
+                missing.append(piece)
+        logger().info("pieces", all=len(pieces), missing=len(missing))
+        await shop.farm.fill(Order(missing, address, shop.kept, folder, settings, note))
+        if await _collect(folder, recipe, pieces, shop.kept, settings):
+            return
+    raise Problem("encode_failed", "Pieces of the encode were damaged again and again.")
+
+
+def _cut(recipe: Recipe, settings: EncoderSettings) -> Sequence[Chunk]:
+    source = recipe.source
+    return cut(
+        source.cadence.frames,
+        recipe.gop_frames * recipe.segment_gops,
+        source.frame_rate,
+        settings.chunk_s,
+        start_s=source.cadence.start_s,
+        entries=source.entries if source.seekable else (),
+    )
+
+
+async def _address(master: Path, shop: Workshop) -> str:
+    """Where the farm reads the master: a copy that was remuxed goes into the store first."""
+    if shop.address is None:
+        return str(master)
+    if not master.resolve().is_relative_to(master.parent.resolve()):
+        return shop.address
+    key = f"{shop.kept.prefix}{MASTER}.mkv"
+    await shop.kept.store.put_file(key, master)
+    return await shop.kept.store.address(key, ADDRESS_S)
+
+
+async def _collect(
+    folder: Path, recipe: Recipe, pieces: Sequence[Piece], kept: Kept, settings: EncoderSettings
+) -> bool:
+    """The pieces are joined, rendition by rendition. False when one of them is damaged."""
+    for rendition_id in recipe.rendition_ids:
+        parts = [piece for piece in pieces if rendition_id in piece.rendition_ids]
+        for number, piece in enumerate(parts):
+            if not await kept.get(piece, rendition_id, folder / f"{rendition_id}.{number}"):
+                return False
+        await _join(folder, recipe, rendition_id, parts, settings)
+    return True
+
+
+async def _join(
+    folder: Path,
+    recipe: Recipe,
+    rendition_id: str,
+    parts: Sequence[Piece],
+    settings: EncoderSettings,
+) -> None:
+    """`{rendition_id}.mp4` is the files `{rendition_id}.0` and so on, which are gone."""
+    names = [f"{rendition_id}.{number}" for number in range(len(parts))]
+    if len(parts) == 1:
+        (folder / names[0]).rename(folder / f"{rendition_id}.mp4")
+        return
+    listed, rate = f"{rendition_id}.txt", recipe.source.frame_rate
+    (folder / listed).write_text(joined(names, [part.frames / rate for part in parts]))
+    argv = join_argv(programs.ffmpeg(), rendition_id, listed, recipe.timescale)
     try:
-        await run_child(argv, limits=limits, cwd=folder, on_line=take)
+        await run_child(argv, limits=settings.limits(settings.encode_timeout_s), cwd=folder)
     except ChildFailed as failed:
-        logger().warning("ffmpeg_failed", command=failed.command, stderr=failed.stderr[-2000:])
-        raise explain(failed) from failed
+        raise _broke("join", failed) from failed
+    for name in names:
+        (folder / name).unlink()
 
 
 async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> None:
@@ -169,7 +235,12 @@ async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> N
     try:
         await run_child(argv, limits=settings.limits(settings.encode_timeout_s), cwd=folder)
     except ChildFailed as failed:
-        logger().warning("packager_failed", command=failed.command, stderr=failed.stderr[-2000:])
-        if "No space left" in failed.stderr:
-            raise Problem("disk_full") from failed
-        raise Problem("encode_failed", f"The packager failed: {failed}.") from failed
+        raise _broke("packager", failed) from failed
+
+
+def _broke(what: str, failed: ChildFailed) -> Problem:
+    """A step that only fails for want of room, or by a fault of ours."""
+    logger().warning(f"{what}_failed", command=failed.command, stderr=failed.stderr[-2000:])
+    if "No space left" in failed.stderr:
+        return Problem("disk_full")
+    return Problem("encode_failed", f"The {what} failed: {failed}.")

@@ -32,6 +32,17 @@ class EncoderSettings(Settings):
     )
     # One encode fills the cores it finds, so more helps only on large machines.
     jobs: int = Field(1, ge=1, le=64, description="Films at a time")
+    farm: str = Field(
+        "",
+        pattern=r"^((tcp|tls)://[^\s/]+:\d+)?$",
+        description="Scheduler of a Dask cluster that encodes; empty: this process does",
+    )
+    at_once: int = Field(
+        0, ge=0, le=64, description="Chunks at a time, if there is no farm; 0: by the cores"
+    )
+    chunk_s: float = Field(
+        30.0, gt=0, description="Seconds of film that are encoded by themselves; a kill loses these"
+    )
     threads: int = Field(
         0, ge=0, le=256, description="Threads of each video encoder; 0: what the machine has"
     )

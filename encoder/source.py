@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from encoder.cadence import Cadence, cadence
+from encoder.chunks import Entry
 from encoder.language import bcp47
 from runtime.errors import Problem
 
@@ -22,6 +23,8 @@ MAX_AUDIO_TRACKS = 16
 _DECLARED = ("mov", "matroska", "avi", "flv", "mxf", "asf")
 _HDR: dict[str, Literal["pq", "hlg"]] = {"smpte2084": "pq", "arib-std-b67": "hlg"}
 _INTERLACED = ("tt", "bb", "tb", "bt")
+# Where seeking meets every frame; in transport streams 8 of 10 chunks began elsewhere.
+_SEEKABLE = ("mov", "matroska", "mxf")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Source:
     colour: Colour
     audio: tuple[AudioTrack, ...]
     activity: tuple[int, ...] = ()  # bytes of its pictures, second by second
+    seekable: bool = False  # decoding may begin at any of `entries`
+    entries: tuple[Entry, ...] = ()  # at most one a second, in the order of time
 
     @property
     def has_audio(self) -> bool:
@@ -91,6 +96,7 @@ class Packets:
     video_count: int = 0
     damaged: bool = False
     video_bytes: Counter[int] = field(default_factory=Counter)  # by the whole second
+    entries: dict[int, Entry] = field(default_factory=dict)  # the last of each second
     _latest_s: float = float("-inf")
 
     def add(self, line: str) -> None:
@@ -109,6 +115,10 @@ class Packets:
             self._add_video(pts, dts, duration)
             if shown is not None:
                 self.video_bytes[int(shown)] += int(size or 0)
+            if "K" in flags and pts is not None:
+                # MP4 is sought by decoding times, Matroska by those of showing: the earlier one
+                # meets this key frame or, in the other, the one before.
+                self.entries[int(pts)] = Entry(pts, pts if dts is None else min(pts, dts))
 
     def _add_video(self, pts: float | None, dts: float | None, duration: float | None) -> None:
         self.video_count += 1
@@ -180,6 +190,8 @@ def interpret(
         colour=_colour(film),
         audio=_audio(described, film, packets),
         activity=_activity(packets, rhythm),
+        seekable=str(described.get("format", {}).get("format_name", "")).startswith(_SEEKABLE),
+        entries=tuple(sorted(packets.entries.values(), key=lambda entry: entry.shown_s)),
     )
 
 

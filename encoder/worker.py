@@ -6,7 +6,6 @@ When the encoder is stopped, its jobs are handed back.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -16,11 +15,15 @@ from typing import Any, TypeVar
 import structlog
 
 from encoder.control import LOST, Control, backoff
-from encoder.pipeline import check_room, disk_problem, encode, private_folder
+from encoder.farm import Farm
+from encoder.pieces import ADDRESS_S, Kept
+from encoder.pipeline import Workshop, encode
 from encoder.progress import OnProgress, at
 from encoder.publish import publish, standing
 from encoder.settings import EncoderSettings
+from encoder.workplace import check_room, disk_problem, private_folder
 from media.api import Lease, Progress
+from media.inventory import sha256_of_file
 from media.objects import ObjectStore, StoreUnavailable
 from runtime.errors import Problem
 from runtime.log import logger
@@ -39,9 +42,15 @@ class Worker:
     """Jobs of one control plane and store, worked on below `folder`."""
 
     def __init__(
-        self, control: Control, store: ObjectStore, folder: Path, settings: EncoderSettings
+        self,
+        control: Control,
+        store: ObjectStore,
+        farm: Farm,
+        folder: Path,
+        settings: EncoderSettings,
     ) -> None:
         self._control = control
+        self._farm = farm
         self._store = store
         self._folder = folder
         self._settings = settings
@@ -113,19 +122,26 @@ class Worker:
             stands = await standing(self._store, lease.title_id, lease.package_id)
             if stands is not None:  # an earlier attempt came that far and could not say so
                 return stands
+            kept = Kept(self._store, lease.package_id)
             with private_folder(self._folder) as folder:
                 master = folder / "upload"
-                await self._download(lease, master, on_progress)
+                digest = await self._download(lease, master, on_progress)
+                address = None
+                if self._farm.far:
+                    address = await self._store.address(lease.master_key, ADDRESS_S)
                 made = await encode(
                     master,
                     folder / "package",
                     lease.title_id,
                     lease.package_id,
                     self._settings,
+                    master_sha256=digest,
+                    workshop=Workshop(self._farm, kept, address),
                     on_progress=on_progress,
                 )
                 await publish(made, self._store, on_progress)
-                return made.inventory_sha256
+            await kept.clear()
+            return made.inventory_sha256
         except StoreUnavailable as error:
             raise Problem("store_unavailable", f"The object store: {error}.") from error
         except OSError as error:
@@ -136,7 +152,8 @@ class Worker:
             logger().exception("job_crashed")
             raise Problem("internal", "The encoder met an error of its own.") from error
 
-    async def _download(self, lease: Lease, master: Path, on_progress: OnProgress) -> None:
+    async def _download(self, lease: Lease, master: Path, on_progress: OnProgress) -> str:
+        """The master is there; returns its SHA-256."""
         try:
             size = (await self._store.stat(lease.master_key)).bytes
             check_room(self._folder, size + self._settings.spare_bytes)
@@ -147,8 +164,10 @@ class Worker:
             )
         except FileNotFoundError:
             raise Problem("not_found", "The master is no longer in the store.") from None
-        if lease.master_sha256 and await asyncio.to_thread(_sha256, master) != lease.master_sha256:
+        digest = await asyncio.to_thread(sha256_of_file, master)
+        if lease.master_sha256 and digest != lease.master_sha256:
             raise Problem("parts_differ", "The master in the store is not the file announced.")
+        return digest
 
     async def _beat(
         self, lease: Lease, latest: Callable[[], Progress], lost: asyncio.Event
@@ -202,8 +221,3 @@ async def _pause(seconds: float, stopping: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopping.wait()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

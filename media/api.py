@@ -152,6 +152,8 @@ class Progress(Answer):
     fraction: float = Field(0.0, ge=0, le=1)
     speed: float | None = None  # seconds of film per second
     eta_s: float | None = None
+    chunks: int | None = None  # that the film is encoded in
+    chunks_done: int | None = None
 
 
 class Job(Answer):

@@ -35,6 +35,13 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def url(self) -> str:
+        return self.root.absolute().as_uri()
+
+    async def address(self, key: str, ttl_s: int) -> str:
+        return str(self._path(key).absolute())
+
     async def put_bytes(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         await asyncio.to_thread(self._put, key, lambda file: file.write(data), create_only)
 

@@ -15,6 +15,7 @@ subtitles, pictures), and for each rendition names a *file list*,
 import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -138,6 +139,12 @@ def to_bytes(model: Inventory | FileList) -> bytes:
 def sha256_of(data: bytes) -> str:
     """Lower-case hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """The same of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_prefix(title_id: str, package_id: str) -> str:

@@ -52,6 +52,13 @@ class DonePart:
 class ObjectStore(Protocol):
     """What every store can do."""
 
+    @property
+    def url(self) -> str:
+        """What `open_store` opens it by, without secrets."""
+
+    async def address(self, key: str, ttl_s: int) -> str:
+        """Where another program reads the object: a path, or a URL that is good for so long."""
+
     async def put_bytes(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         """The object holds `data`. With `create_only`, FileExistsError if there is one already."""
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -40,6 +41,9 @@ class S3Store:
     def __init__(
         self, bucket: str, endpoint: str | None = None, region: str = "us-east-1", prefix: str = ""
     ) -> None:
+        options = {"endpoint": endpoint, "region": region, "prefix": prefix}
+        named = urlencode({name: value for name, value in options.items() if value})
+        self.url = f"s3://{bucket}?{named}"
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         session = boto3.Session()
@@ -154,6 +158,16 @@ class S3Store:
             lambda: self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key(key)),
         )
         return str(answer["UploadId"])
+
+    async def address(self, key: str, ttl_s: int) -> str:
+        return await self._run(
+            key,
+            lambda: self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": self._key(key)},
+                ExpiresIn=ttl_s,
+            ),
+        )
 
     async def part_url(self, key: str, upload_id: str, number: int, ttl_s: int) -> str | None:
         return await self._run(

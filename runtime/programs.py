@@ -4,6 +4,7 @@ more: the peers that we are measured against."""
 
 import os
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,13 @@ def ffmpeg() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise Problem("missing_program", f"There is no ffmpeg: {error}") from None
+
+
+@cache
+def ffmpeg_version() -> str:
+    """What ffmpeg calls itself. Raises Problem `missing_program`."""
+    said = subprocess.run([ffmpeg(), "-version"], capture_output=True, text=True, check=False)
+    return said.stdout.partition("\n")[0][:200]
 
 
 @cache

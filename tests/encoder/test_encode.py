@@ -10,7 +10,7 @@ from encoder.ffmpeg import ProgressReader
 from encoder.measure import Measured, average_bps, measure_rendition, peak_bps
 from encoder.package import Encoded
 from encoder.pipeline import encode
-from encoder.progress import encoding
+from encoder.progress import Tally
 from encoder.settings import EncoderSettings
 from media.api import Progress
 from media.ids import new_id
@@ -70,11 +70,15 @@ def test_progress_tells_speed_and_time_left() -> None:
     reader = ProgressReader(frames=100)
     lines = ["frame=25", "speed=N/A", "progress=continue", "speed=2.5x", "progress=end"]
     assert [reader.feed(line) for line in lines] == [False, False, True, False, True]
-    assert (
-        encoding(reader.fraction, 10.0, None).eta_s is None
-    )  # a short film ends before it is known
-    told = encoding(reader.fraction, 10.0, reader.speed)
-    assert (told.speed, told.eta_s) == (2.5, 3.0)
+    tally = Tally({"a": 100, "b": 100, "c": 50}, Fraction(25), now=10.0)
+    tally.had("a")  # by an earlier run: counts, but not as speed
+    told = tally.note("b", 0, 10.0)
+    assert (told.speed, told.eta_s, told.chunks, told.chunks_done) == (None, None, 3, 1)
+    told = tally.note("b", reader.frame, 11.0)  # a second of film in a second
+    assert (told.speed, told.eta_s) == (1.0, 5.0)
+    told = tally.note("b", 100, 12.0)
+    assert (told.speed, told.eta_s, told.chunks_done) == (2.0, 1.0, 2)
+    assert tally.note("b", 90, 12.0).fraction == told.fraction  # words may come late
 
 
 def test_every_rung_has_every_frame_and_the_same_boundaries(package: Path) -> None:

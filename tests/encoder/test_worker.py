@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from encoder.app import workplace
 from encoder.control import Control
+from encoder.farm import Here
 from encoder.settings import EncoderSettings
 from encoder.worker import Worker
+from encoder.workplace import workplace
 from media.api import (
     Job,
     JobComplete,
@@ -149,7 +150,7 @@ class House:
         )
         async with Client(self.url) as client:
             with workplace(self.folder) as folder:
-                worker = Worker(Control(client), self.store, folder, chosen)
+                worker = Worker(Control(client), self.store, Here(), folder, chosen)
                 working = asyncio.create_task(worker.run(self.stopping))
                 async with asyncio.timeout(20):
                     await event.wait()
