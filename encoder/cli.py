@@ -48,6 +48,10 @@ def encode(
             " by the picture's size, or your own.",
         ),
     ] = "",
+    codecs: Annotated[
+        str,
+        typer.Option("--codecs", metavar="avc,hevc,av1,opus", help="AVC always; others beside it."),
+    ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings, such as nearcast.toml.")
     ] = None,
@@ -62,7 +66,7 @@ def encode(
     configure("encoder", "cli", "error")
     # Ended like Ctrl-C, so that nothing is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    made = perform(_encode(file, out, ladder, config, json=json), json=json)
+    made = perform(_encode(file, out, ladder, codecs, config, json=json), json=json)
     if json:
         print_json(
             {
@@ -81,9 +85,10 @@ def encode(
 
 
 async def _encode(
-    file: Path, out: Path, ladder: str, config: Path | None, *, json: bool
+    file: Path, out: Path, ladder: str, codecs: str, config: Path | None, *, json: bool
 ) -> Encoded:
-    settings = load(EncoderSettings, "encoder", file=config)
+    flags = {"codecs": codecs} if codecs else {}
+    settings = load(EncoderSettings, "encoder", file=config, flags=flags)
     chosen: Ladder | None = None
     if ladder in _NAMED:
         settings = settings.model_copy(update={"ladder": ladder})

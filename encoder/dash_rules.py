@@ -75,7 +75,7 @@ def mpd_facts(e: Evidence) -> Seen:
     for representation, stream in e.representations:
         assert stream.track is not None
         said = (representation.codecs.lower(), representation.width, representation.height)
-        found = (stream.track.codecs, stream.track.width, stream.track.height)
+        found = (stream.track.codecs.lower(), stream.track.width, stream.track.height)
         if said != found:
             wrong.append(f"{representation.id}: {said}, found {found}")
         wrong += wrong_rate(

@@ -4,7 +4,7 @@ One process decodes a chunk once and encodes every rung of it: that fills all co
 machine, where a process for each rung would decode as often as there are rungs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,9 +13,11 @@ import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
 from encoder.chunks import Chunk
-from encoder.pictures import conformed, scaled
+from encoder.codecs import Coding, codec_options
+from encoder.pictures import conformed, in_sdr, scaled
 from encoder.recipe import SAMPLE_RATE, AudioOutput, Recipe, VideoOutput
 from encoder.source import Source
+from media.ladder import AudioCodec
 from runtime.child import ChildFailed, ChildTimeout
 from runtime.errors import Problem
 
@@ -70,26 +72,58 @@ def pictures_argv(
         chunk.frames,
         chunk.first,
     )
-    # ffmpeg wants a label used once: a single rung takes the stream as it is.
-    branches = [pictures]
-    if len(recipe.video) > 1:
-        split = pictures.filter_multi_output("split")
-        branches = [split.stream(number) for number in range(len(recipe.video))]
-    return _encode_argv(
-        program,
-        [
-            _video(branch, rung, recipe, preset=preset, threads=threads)
-            for branch, rung in zip(branches, recipe.video, strict=True)
-        ],
-    )
+    outputs = []
+    # Where both are wanted, the film is tone-mapped once, and its own range is kept beside it.
+    ranges = [hdr for hdr in (False, True) if any(rung.hdr == hdr for rung in recipe.video)]
+    for hdr, film in zip(ranges, copies(pictures, len(ranges)), strict=True):
+        rungs = [rung for rung in recipe.video if rung.hdr == hdr]
+        shown = film if hdr else in_sdr(film, source)
+        for rung, copy in zip(rungs, copies(shown, len(rungs)), strict=True):
+            outputs.append(_video(copy, rung, recipe, preset=preset, threads=threads))
+    return _encode_argv(program, outputs)
+
+
+def copies(pictures: FilterableStream, count: int) -> list[FilterableStream]:
+    """The same stream for several filters: ffmpeg wants a label used once."""
+    if count == 1:
+        return [pictures]
+    split = pictures.filter_multi_output("split", count)
+    return [split.stream(number) for number in range(count)]
 
 
 def sound_argv(
+    program: str,
+    recipe: Recipe,
+    track: AudioOutput,
+    master: str,
+    gain_db: float,
+    *,
+    max_pixels: int,
+) -> list[str]:
+    """The command that makes `{rendition_id}.mp4` of a sound track, all of it, this much louder."""
+    sound = _sound(_master(master, recipe.source, max_pixels), track, recipe)
+    if gain_db:
+        sound = sound.filter("volume", f"{gain_db}dB")
+    coded = sound.output(
+        f"{track.rendition_id}.mp4",
+        **_AUDIO[track.codec],
+        **{"b:a": track.bps, "flags:a": "+bitexact"},
+        **_plain_file(),
+    )
+    return _encode_argv(program, [coded])
+
+
+def loudness_argv(
     program: str, recipe: Recipe, track: AudioOutput, master: str, *, max_pixels: int
 ) -> list[str]:
-    """The command that makes `{rendition_id}.mp4` of a sound track, all of it."""
-    sound = _master(master, recipe.source, max_pixels)[str(track.stream_index)]
-    return _encode_argv(program, [_audio(sound, track, recipe)])
+    """The command that prints how loud the same track is (`loudness.Loudness`)."""
+    sound = _sound(_master(master, recipe.source, max_pixels), track, recipe)
+    measured = sound.filter("ebur128", peak="true", metadata=1)
+    measured = measured.filter("ametadata", mode="print", file="-")
+    command = measured.output("-", f="null").global_args(
+        "-hide_banner", "-nostdin", "-loglevel", "error", "-xerror"
+    )
+    return list(command.compile(cmd=program))
 
 
 def _master(
@@ -151,63 +185,40 @@ def joined(names: Sequence[str], lengths_s: Sequence[Fraction]) -> str:
 def _video(
     pictures: FilterableStream, rung: VideoOutput, recipe: Recipe, *, preset: str, threads: int
 ) -> OutputStream:
-    return scaled(pictures, recipe.source, (rung.width, rung.height)).output(
+    size = (rung.width, rung.height)
+    return scaled(pictures, recipe.source, size, hdr=rung.hdr).output(
         f"{rung.rendition_id}.mp4",
-        **avc_options(
-            rung.crf, rung.max_bps, gop_frames=recipe.gop_frames, preset=preset, threads=threads
+        **codec_options(
+            rung.codec, Coding(rung.crf, rung.max_bps, recipe.gop_frames, preset, threads)
         ),
         video_track_timescale=recipe.timescale,
         **_plain_file(),
     )
 
 
-def avc_options(
-    crf: float, max_bps: int, *, gop_frames: int, preset: str, threads: int
-) -> dict[str, Any]:
-    """How x264 is asked for a rung."""
-    return {
-        "c:v": "libx264",
-        "preset": preset,
-        "threads": threads,
-        # Capped CRF: even quality, and never more than the rung's rate over 1.5 s.
-        "crf": crf,
-        "maxrate": max_bps,
-        "bufsize": max_bps * 3 // 2,
-        # An IDR at every `gop_frames`-th frame and nowhere else, in all rungs alike.
-        "g": gop_frames,
-        "keyint_min": gop_frames,
-        "sc_threshold": 0,
-        # No picture refers across a GOP; no version strings in the stream.
-        "flags:v": "+cgop+bitexact",
-        # The filter has made the rate constant; the muxer must not do it again.
-        "fps_mode": "passthrough",
-    }
-
-
-def _audio(sound: FilterableStream, track: AudioOutput, recipe: Recipe) -> OutputStream:
-    samples = recipe.audio_samples
+def _sound(master: FilterableStream, track: AudioOutput, recipe: Recipe) -> FilterableStream:
+    """A track as it is encoded: as long as the pictures."""
+    sound, samples = master[str(track.stream_index)], recipe.audio_samples
     if track.stream_channels == 1 and track.channels == 2:
         # Both sides as loud as the one: the usual mix would take 3 dB away.
         sound = sound.filter("channelmap", map="0-FL|0-FR", channel_layout="stereo")
     # Gaps become silence, and what begins late or early is padded or cut to begin at zero.
     sound = sound.filter("aresample", SAMPLE_RATE, **{"async": 1}, first_pts=0)
     sound = sound.filter("aformat", channel_layouts=_LAYOUTS[track.channels])
-    sound = sound.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
-    return sound.output(
-        f"{track.rendition_id}.mp4",
-        **{
-            "c:a": "aac",
-            "b:a": track.bps,
-            "flags:a": "+bitexact",
-            # The encoder's first frame holds its delay and nothing else. Without it sound starts
-            # at zero in every player, those included that pass over edit lists.
-            "bsf:a": r"noise=drop=lt(pts\,0)",
-            "use_editlist": 0,
-            **_plain_file(),
-        },
-    )
+    return sound.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
 
 
+_AUDIO: Mapping[AudioCodec, dict[str, Any]] = {
+    "aac": {
+        "c:a": "aac",
+        # The encoder's first frame holds its delay and nothing else. Without it sound starts at
+        # zero in every player, those included that pass over edit lists.
+        "bsf:a": r"noise=drop=lt(pts\,0)",
+        "use_editlist": 0,
+    },
+    # Its delay is a third of a frame, which the edit list takes away.
+    "opus": {"c:a": "libopus"},
+}
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 

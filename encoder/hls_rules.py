@@ -124,7 +124,7 @@ def codecs(e: Evidence) -> Seen:
     for variant, main, group in e.variants:
         said = {codec.strip().lower() for codec in (variant.codecs or "").split(",")}
         found = {s.track.codecs for s in (main, *group) if s.track is not None}
-        if said != found:
+        if said != {codec.lower() for codec in found}:
             wrong.append(f"{main.name}: {variant.codecs}, found {', '.join(sorted(found))}")
     return Seen(wrong, "; ".join(sorted({v.codecs or "" for v, _, _ in e.variants})))
 

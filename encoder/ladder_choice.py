@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
 from encoder.hull import Point
 from encoder.source import Source
-from media.ladder import AudioRung, Ladder, Rung
+from media.ladder import STEREO, SURROUND, Codec, Ladder, Rung
 from runtime.errors import Problem
 
 SHORT_SIDES = (234, 360, 540, 720, 1080, 1440, 2160)
@@ -37,6 +38,8 @@ _CAPS = (
 _FULL_RATE = 30.0
 # The quality below the cap; small pictures are watched scaled up and forgive less.
 _CRF = 23.0
+_SOUND = (STEREO, SURROUND)
+_ORDER: tuple[Codec, ...] = get_args(Codec)
 # A busy scene may take so many times the average (Apple HLS Authoring Specification 1.30).
 _PEAK = 2.0
 
@@ -52,7 +55,7 @@ def fixed_ladder(source: Source) -> Ladder:
     }
     return Ladder(
         rungs=tuple(rungs.values()),
-        audio=AudioRung() if source.has_audio else None,
+        audio=_SOUND if source.has_audio else (),
     )
 
 
@@ -73,27 +76,28 @@ def film_ladder(source: Source, chosen: Sequence[Point]) -> Ladder:
                 mark=f"q{round(point.vmaf)}" if again else "",
             )
         )
-    return Ladder(rungs=tuple(reversed(rungs)), audio=AudioRung() if source.has_audio else None)
+    return Ladder(rungs=tuple(reversed(rungs)), audio=_SOUND if source.has_audio else ())
 
 
 def fitted(ladder: Ladder, source: Source) -> Ladder:
     """A given ladder as far as the film reaches: rungs above its height are left out, and where
     none would be left, the lowest is cut to the film's own height."""
     own = even_floor(source.height)
-    by_height = {
-        even_floor(rung.height): rung.model_copy(update={"height": even_floor(rung.height)})
-        for rung in ladder.rungs
+    cut = [rung.model_copy(update={"height": even_floor(rung.height)}) for rung in ladder.rungs]
+    lowest = min(rung.height for rung in cut)
+    kept = {
+        rung.rendition_id: rung
+        for rung in (r.model_copy(update={"height": own}) if lowest > own else r for r in cut)
+        if rung.height <= own
     }
-    rungs = [by_height[height] for height in sorted(by_height) if height <= own]
-    if not rungs:
-        rungs = [by_height[min(by_height)].model_copy(update={"height": own})]
-    audio = ladder.audio if source.has_audio else None
+    rungs = sorted(kept.values(), key=lambda rung: (_ORDER.index(rung.codec), rung.height))
+    audio = ladder.audio if source.has_audio else ()
     return ladder.model_copy(update={"rungs": tuple(rungs), "audio": audio})
 
 
 def read_ladder(path: Path) -> Ladder:
-    """The ladder of a TOML file: `[[rungs]]` tables with height, max_bps, crf; optional `[audio]`,
-    gop_s and segment_gops. Raises Problem `bad_settings`."""
+    """The ladder of a TOML file: `[[rungs]]` tables with height, max_bps, crf; optional
+    `[[audio]]`, gop_s and segment_gops. Raises Problem `bad_settings`."""
     try:
         return Ladder.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:

@@ -44,6 +44,7 @@ def inventory_facts(e: Evidence) -> Seen:
             "timescale": (rendition.timescale, track.timescale),
             "width": (rendition.width, track.width),
             "height": (rendition.height, track.height),
+            "video_range": (rendition.video_range, track.video_range),
             "channels": (rendition.channels, track.channels),
             "sample_rate": (rendition.sample_rate, track.sample_rate),
             "frames": (rendition.frames or stream.samples, stream.samples),

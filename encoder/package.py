@@ -109,6 +109,7 @@ def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None
         width=one.track.width,
         height=one.track.height,
         frame_rate=float(recipe.source.frame_rate) if video else None,
+        video_range=one.track.video_range,
         frames=one.samples if video else None,
         language=language,
         channels=one.track.channels,

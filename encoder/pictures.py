@@ -8,8 +8,8 @@ from encoder.source import Source
 def conformed(
     pictures: FilterableStream, source: Source, frames: int, first: int = 0
 ) -> FilterableStream:
-    """The decoded film, `frames` frames of it from `first` on, as every rung takes it:
-    progressive, of constant rate, in SDR."""
+    """The decoded film, `frames` frames of it from `first` on, as every rung takes it: progressive
+    and of constant rate."""
     # In front of the rest: what we read is said where the master does not say it.
     if unsaid := _unsaid(source):
         pictures = pictures.filter("setparams", **unsaid)
@@ -22,14 +22,14 @@ def conformed(
     pictures = pictures.filter("fps", fps=rate, start_time=start_s, round="near")
     # The last frame's length is a guess of the demuxer: one frame of grace, then the exact end.
     pictures = pictures.filter("tpad", stop=1, stop_mode="clone")
-    pictures = pictures.filter("trim", end_frame=frames).filter("setpts", "PTS-STARTPTS")
-    if source.colour.hdr:
-        pictures = _tone_mapped(pictures)
-    return pictures
+    return pictures.filter("trim", end_frame=frames).filter("setpts", "PTS-STARTPTS")
 
 
-def _tone_mapped(pictures: FilterableStream) -> FilterableStream:
-    """HDR in BT.709, for 8-bit AVC: linear light, then Hable's curve (which keeps shadows)."""
+def in_sdr(pictures: FilterableStream, source: Source) -> FilterableStream:
+    """The film in standard dynamic range: HDR in BT.709, for 8-bit AVC: linear light, then Hable's
+    curve (which keeps shadows)."""
+    if not source.colour.hdr:
+        return pictures
     return (
         pictures.filter("zscale", t="linear", npl=100)
         .filter("format", "gbrpf32le")
@@ -40,8 +40,11 @@ def _tone_mapped(pictures: FilterableStream) -> FilterableStream:
     )
 
 
-def scaled(pictures: FilterableStream, source: Source, size: tuple[int, int]) -> FilterableStream:
-    """The conformed film in this size, as every AVC decoder plays it."""
+def scaled(
+    pictures: FilterableStream, source: Source, size: tuple[int, int], *, hdr: bool = False
+) -> FilterableStream:
+    """The conformed film in this size: as every decoder plays it, or in its own high dynamic range
+    with ten bits."""
     width, height = size
     return (
         pictures.filter(
@@ -49,10 +52,10 @@ def scaled(pictures: FilterableStream, source: Source, size: tuple[int, int]) ->
             width,
             height,
             flags="bicubic",
-            out_color_matrix=_matrix(source),
+            out_color_matrix="bt2020nc" if hdr else _matrix(source),
             out_range="tv",
         )
-        .filter("format", "yuv420p")
+        .filter("format", "yuv420p10le" if hdr else "yuv420p")
         .filter("setsar", 1)  # the pixels were squared by `scale`
     )
 

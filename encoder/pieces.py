@@ -18,7 +18,15 @@ from functools import cached_property
 from pathlib import Path
 
 from encoder.chunks import Chunk
-from encoder.ffmpeg import MASTER, ProgressReader, explain, pictures_argv, sound_argv
+from encoder.ffmpeg import (
+    MASTER,
+    ProgressReader,
+    explain,
+    loudness_argv,
+    pictures_argv,
+    sound_argv,
+)
+from encoder.loudness import Loudness
 from encoder.recipe import AudioOutput, Recipe
 from encoder.settings import EncoderSettings
 from media.inventory import FileEntry, FileList, sha256_of_file, to_bytes
@@ -43,6 +51,7 @@ class Piece:
     recipe: Recipe
     part: Chunk | AudioOutput
     preset: str
+    loudness_lufs: float  # 0: as it is
     tool: str
 
     @cached_property
@@ -71,14 +80,14 @@ class Piece:
 
 
 def pieces_of(
-    recipe: Recipe, chunks: Iterable[Chunk], *, master_sha256: str, preset: str
+    recipe: Recipe, chunks: Iterable[Chunk], master_sha256: str, settings: EncoderSettings
 ) -> list[Piece]:
     """Everything that is to be made; sound first, for a track is as long as the film."""
     # What only told where to cut decides nothing of the bytes.
     bare = replace(recipe, source=replace(recipe.source, activity=(), entries=()))
-    tool = programs.ffmpeg_version()
+    tool, target = programs.ffmpeg_version(), settings.loudness_lufs
     parts: list[Chunk | AudioOutput] = [*recipe.audio, *chunks]
-    return [Piece(master_sha256, bare, part, preset, tool) for part in parts]
+    return [Piece(master_sha256, bare, part, settings.preset, target, tool) for part in parts]
 
 
 class Kept:
@@ -169,7 +178,12 @@ async def make(
 
         limits = settings.limits(settings.encode_timeout_s, piece.most_bytes)
         try:
-            await run_child(_argv(piece, master, settings), limits=limits, cwd=folder, on_line=take)
+            heard = Loudness()
+            if isinstance(piece.part, AudioOutput) and piece.loudness_lufs:
+                argv = _listening(piece, piece.part, master, settings)
+                await run_child(argv, limits=limits, cwd=folder, on_line=heard.feed)
+            argv = _argv(piece, master, heard, settings)
+            await run_child(argv, limits=limits, cwd=folder, on_line=take)
         except ChildFailed as failed:
             logger().warning("ffmpeg_failed", command=failed.command, stderr=failed.stderr[-2000:])
             raise explain(failed) from failed
@@ -180,10 +194,19 @@ async def make(
     tell(piece.frames)
 
 
-def _argv(piece: Piece, master: str, settings: EncoderSettings) -> list[str]:
+def _listening(
+    piece: Piece, track: AudioOutput, master: str, settings: EncoderSettings
+) -> list[str]:
+    return loudness_argv(
+        programs.ffmpeg(), piece.recipe, track, master, max_pixels=settings.max_pixels
+    )
+
+
+def _argv(piece: Piece, master: str, heard: Loudness, settings: EncoderSettings) -> list[str]:
     program, recipe, part = programs.ffmpeg(), piece.recipe, piece.part
     if isinstance(part, AudioOutput):
-        return sound_argv(program, recipe, part, master, max_pixels=settings.max_pixels)
+        gain_db = heard.gain_db(piece.loudness_lufs) if piece.loudness_lufs else 0.0
+        return sound_argv(program, recipe, part, master, gain_db, max_pixels=settings.max_pixels)
     return pictures_argv(
         program,
         recipe,

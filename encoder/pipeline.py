@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder.chunks import Chunk, cut
+from encoder.codecs import with_codecs
 from encoder.farm import Farm, Here, Order
 from encoder.ffmpeg import MASTER, join_argv, joined
 from encoder.hull import choose, curves
@@ -89,6 +90,7 @@ async def encode(
         if not source.seekable and source.duration_s > settings.chunk_s:
             source = await remuxed(folder, source, settings)
         chosen, report = await _ladder(folder, source, settings, ladder, on_progress)
+        chosen = with_codecs(chosen, settings.codecs.split(","))
         recipe = make_recipe(source, chosen)
         # Pieces, tracks made of them and the segments cut from those lie side by side for a while,
         # and films fill about half of what their caps allow.
@@ -143,7 +145,7 @@ async def _encode(
     on_progress: OnProgress,
 ) -> None:
     """`{rendition_id}.mp4` of every output is in the folder."""
-    pieces = pieces_of(recipe, _cut(recipe, settings), master_sha256=digest, preset=settings.preset)
+    pieces = pieces_of(recipe, _cut(recipe, settings), digest, settings)
     address = await _address(folder / MASTER, shop)
     tally = Tally(
         {p.key: p.frames for p in pieces if p.frames}, recipe.source.frame_rate, time.monotonic()

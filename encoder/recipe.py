@@ -4,12 +4,13 @@ Whatever the frame rate, a GOP is a whole number of frames and a segment a whole
 so that all rungs are cut at the same frames.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 
 from encoder.ladder_choice import picture_size
 from encoder.source import Source
-from media.ladder import Ladder
+from media.ladder import AudioCodec, Codec, Ladder
 
 SAMPLE_RATE = 48_000
 AAC_FRAME = 1024  # samples
@@ -19,13 +20,15 @@ _MIN_TIMESCALE = 10_000
 
 @dataclass(frozen=True)
 class VideoOutput:
-    """One rung to encode."""
+    """One rung to encode. `hdr`: in the film's own high dynamic range, with ten bits."""
 
     rendition_id: str
+    codec: Codec
     width: int
     height: int
     max_bps: int
     crf: float
+    hdr: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class AudioOutput:
     stream_index: int
     stream_channels: int
     language: str
+    codec: AudioCodec
     bps: int
     channels: int
 
@@ -89,10 +93,12 @@ def make_recipe(source: Source, ladder: Ladder) -> Recipe:
         video=tuple(
             VideoOutput(
                 rendition_id=rung.rendition_id,
+                codec=rung.codec,
                 width=picture_size(source, rung.height)[0],
                 height=rung.height,
                 max_bps=rung.max_bps,
                 crf=rung.crf,
+                hdr=bool(source.colour.hdr) and rung.codec != "avc",
             )
             for rung in ladder.rungs
         ),
@@ -103,21 +109,25 @@ def make_recipe(source: Source, ladder: Ladder) -> Recipe:
 
 
 def _audio(source: Source, ladder: Ladder) -> tuple[AudioOutput, ...]:
-    """One output a track: `a-aac-en`, and `a-aac-en-2` for a second one in that language."""
-    if ladder.audio is None:
-        return ()
+    """An output for each track and rung: `a-aac-en`, and `a-aac-en-2` for a second track in that
+    language."""
     outputs: list[AudioOutput] = []
-    for track in source.audio:
-        same = sum(1 for output in outputs if output.language == track.language)
-        name = f"a-{ladder.audio.codec}-{track.language.lower()}"
-        outputs.append(
-            AudioOutput(
-                rendition_id=f"{name}-{same + 1}" if same else name,
-                stream_index=track.index,
-                stream_channels=track.channels,
-                language=track.language,
-                bps=ladder.audio.bps,
-                channels=ladder.audio.channels,
+    for rung in ladder.audio:
+        seen: Counter[str] = Counter()
+        for track in source.audio:
+            seen[track.language] += 1
+            if rung.channels > max(track.channels, 2):
+                continue
+            number = f"-{seen[track.language]}" if seen[track.language] > 1 else ""
+            outputs.append(
+                AudioOutput(
+                    rendition_id=f"a-{rung.name}-{track.language.lower()}{number}",
+                    stream_index=track.index,
+                    stream_channels=track.channels,
+                    language=track.language,
+                    codec=rung.codec,
+                    bps=rung.bps,
+                    channels=rung.channels,
+                )
             )
-        )
     return tuple(outputs)

@@ -49,6 +49,14 @@ class EncoderSettings(Settings):
     ladder: Literal["auto", "apple"] = Field(
         "auto", description="Rungs: auto, measured for each film; apple, by the picture's size"
     )
+    codecs: str = Field(
+        "avc",
+        pattern=r"^(avc|hevc|av1|opus)(,(avc|hevc|av1|opus))*$",
+        description="avc always; more, by commas: hevc, av1, opus",
+    )
+    loudness_lufs: float = Field(
+        -23.0, ge=-40, le=0, description="Loudness of all sound (EBU R 128); 0: as it is"
+    )
     preset: Preset = Field("veryfast", description="x264's trade of time for bits")
     max_duration_s: float = Field(6 * 3600.0, gt=0, description="Longest film that is taken")
     max_pixels: int = Field(

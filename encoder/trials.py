@@ -6,7 +6,7 @@ another judges them. Each excerpt is one GOP, so trials have key frames where th
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import ffmpeg
 
+from encoder.codecs import Coding, codec_options
 from encoder.excerpts import excerpts
-from encoder.ffmpeg import MASTER, avc_options, explain, input_options
+from encoder.ffmpeg import MASTER, copies, explain, input_options
 from encoder.hull import Trial
 from encoder.ladder_choice import cap_bps, even_floor, fixed_ladder, picture_size
-from encoder.pictures import conformed, scaled
+from encoder.pictures import conformed, in_sdr, scaled
 from encoder.settings import EncoderSettings
 from encoder.source import Source
 from encoder.vmaf import compare, read_log
@@ -113,7 +114,7 @@ def reel_argv(source: Source, tried: Plan, max_pixels: int) -> list[str]:
             MASTER, **input_options(max_pixels), ss=f"{source.cadence.start_s + start_s:.6f}"
         )
         piece = conformed(master[str(source.video_index)], source, tried.gop_frames)
-        pieces.append(scaled(piece, source, tried.size))
+        pieces.append(scaled(in_sdr(piece, source), source, tried.size))
     reel = ffmpeg.concat(*pieces) if len(pieces) > 1 else pieces[0]
     out = reel.output(
         _REEL, **{"c:v": "libx264", "preset": "ultrafast", "qp": 0, "fps_mode": "passthrough"}
@@ -127,17 +128,18 @@ def trial_argv(source: Source, tried: Plan, settings: EncoderSettings) -> list[s
     for height, crf in tried.wanted:
         heights.setdefault(height, []).append(crf)
     outputs = []
-    for height, pictures in zip(heights, _copies(_reel(), len(heights)), strict=True):
+    for height, pictures in zip(heights, copies(_reel(), len(heights)), strict=True):
         rung = scaled(pictures, source, picture_size(source, height))
         crfs = heights[height]
-        for crf, copy in zip(crfs, _copies(rung, len(crfs)), strict=True):
-            options = avc_options(
+        for crf, copy in zip(crfs, copies(rung, len(crfs)), strict=True):
+            coding = Coding(
                 crf,
                 2 * cap_bps(source, height),
-                gop_frames=tried.gop_frames,
-                preset=settings.preset,
-                threads=settings.threads,
+                tried.gop_frames,
+                settings.preset,
+                settings.threads,
             )
+            options = codec_options("avc", coding)
             outputs.append(copy.output(f"{_name(height, crf)}.h264", **options, f="h264"))
     return _argv(ffmpeg.merge_outputs(*outputs))
 
@@ -146,7 +148,7 @@ def judge_argv(tried: Plan, threads: int) -> list[str]:
     """Every trial beside the reel: the middle of each excerpt."""
     first, end = tried.judged
     chosen = f"between(mod(n,{tried.gop_frames}),{first},{end - 1})"
-    references = _copies(_reel().filter("select", chosen), len(tried.wanted))
+    references = copies(_reel().filter("select", chosen), len(tried.wanted))
     outputs = []
     for (height, crf), reference in zip(tried.wanted, references, strict=True):
         name = _name(height, crf)
@@ -178,16 +180,6 @@ def _judged(tried: Plan, log: bytes) -> float:
 
 def _reel() -> ffmpeg.nodes.FilterableStream:
     return ffmpeg.input(_REEL)["v:0"]
-
-
-def _copies(
-    pictures: ffmpeg.nodes.FilterableStream, count: int
-) -> Sequence[ffmpeg.nodes.FilterableStream]:
-    """ffmpeg wants a label used once."""
-    if count == 1:
-        return [pictures]
-    split = pictures.filter_multi_output("split", count)
-    return [split.stream(number) for number in range(count)]
 
 
 def _argv(output: ffmpeg.nodes.OutputStream) -> list[str]:

@@ -138,7 +138,8 @@ def target_duration(segments: Sequence[Segment]) -> int:
 
 def _pathway(renditions: Sequence[Rendition], base: PathwayBase) -> Iterator[str]:
     """The alternatives and variants of one pathway."""
-    videos = sorted((r for r in renditions if r.kind == "video"), key=_rate)
+    videos = sorted((r for r in renditions if r.kind == "video"), key=_rank)
+    ranges = any(video.video_range for video in videos)
     groups = _audio_groups([r for r in renditions if r.kind == "audio"], base)
     for group_id, members in groups.items():
         for audio, name in zip(members, _names(members), strict=True):
@@ -149,7 +150,7 @@ def _pathway(renditions: Sequence[Rendition], base: PathwayBase) -> Iterator[str
             )
     for group_id, members in list(groups.items()) or [(None, [])]:
         for main in videos or members[:1]:
-            yield from _variant(main, base, group_id, members)
+            yield from _variant(main, base, group_id, members, ranges=ranges)
 
 
 def _audio_groups(
@@ -196,8 +197,14 @@ def _alternative(
 
 
 def _variant(
-    main: Rendition, base: PathwayBase, group_id: str | None, group: Sequence[Rendition]
+    main: Rendition,
+    base: PathwayBase,
+    group_id: str | None,
+    group: Sequence[Rendition],
+    *,
+    ranges: bool,
 ) -> tuple[str, str]:
+    """The variant; where not all are SDR, each says its range (Apple 9.16)."""
     has_picture = main.width is not None and main.height is not None
     fields = _attributes(
         BANDWIDTH=str(_worst(main, group, lambda r: r.bandwidth)),
@@ -205,6 +212,7 @@ def _variant(
         CODECS=_quoted(",".join(dict.fromkeys(r.codecs for r in (main, *group)))),
         RESOLUTION=f"{main.width}x{main.height}" if has_picture else None,
         FRAME_RATE=f"{main.frame_rate:.3f}" if main.frame_rate else None,
+        VIDEO_RANGE=(main.video_range or "SDR") if has_picture and ranges else None,
         AUDIO=_quoted(group_id),
         STABLE_VARIANT_ID=_quoted(main.rendition_id),
         PATHWAY_ID=_quoted(base.id),
@@ -225,8 +233,9 @@ def _playlist_of(rendition: Rendition, base: PathwayBase) -> str:
     return f"{base.base_url}hls/{rendition.rendition_id}.m3u8"
 
 
-def _rate(rendition: Rendition) -> tuple[int, str]:
-    return rendition.bandwidth, rendition.rendition_id
+def _rank(rendition: Rendition) -> tuple[bool, int, str]:
+    """From the lowest up; what every player plays comes first."""
+    return not rendition.codecs.startswith("avc"), rendition.bandwidth, rendition.rendition_id
 
 
 def _attributes(**fields: str | None) -> str:

@@ -89,6 +89,7 @@ class Rendition(BaseModel):
     width: int | None = None
     height: int | None = None
     frame_rate: float | None = None
+    video_range: Literal["PQ", "HLG"] | None = None  # none: SDR, or no picture
     frames: int | None = None
     language: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,35}$")  # BCP 47
     channels: int | None = None

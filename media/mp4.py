@@ -11,7 +11,7 @@ loops are bounded by the bytes at hand, and every defect is a ValueError.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -49,6 +49,7 @@ class Track:
     codecs: str
     width: int | None = None
     height: int | None = None
+    video_range: Literal["PQ", "HLG"] | None = None  # none: SDR, or no picture
     channels: int | None = None
     sample_rate: int | None = None
     edit_offset: int = 0
@@ -139,29 +140,91 @@ def _track(data: memoryview) -> Track:
     if len(entries) != 1:
         raise ValueError(f"the track has {len(entries)} sample descriptions instead of one")
     timing = (_timescale(_child(mdia, b"mdhd")), _edit_offset(traks[0]), _defaults(moov))
-    match handler, entries[0].kind:
-        case b"vide", b"avc1" | b"avc3":
-            return _avc(entries[0], *timing)
-        case b"soun", b"mp4a":
-            return _mp4a(entries[0], *timing)
-    shown = entries[0].kind.decode("ascii", "replace")
-    raise ValueError(f"the sample description {shown!r} is not one that is read here")
+    read = _ENTRIES.get((handler, entries[0].kind))
+    if read is None:
+        shown = entries[0].kind.decode("ascii", "replace")
+        raise ValueError(f"the sample description {shown!r} is not one that is read here")
+    return read(entries[0], *timing)
 
 
-def _avc(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:
-    """VisualSampleEntry (12.1.3), then `avcC` (14496-15, 5.3.3): profile, constraints, level."""
+def _video(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:
+    """VisualSampleEntry (12.1.3), and the codec's own box in it."""
     width, height = struct.unpack_from(">HH", entry.body, 24)
-    version, profile, constraints, level = struct.unpack_from(
-        ">4B", _child(entry.body[78:], b"avcC")
-    )
-    if version != 1 or not width or not height:
-        raise ValueError("the AVC sample description is damaged")
+    boxes = entry.body[78:]
+    box, name = _CODEC_BOXES[entry.kind]
+    codecs = name(entry.kind.decode(), _child(boxes, box))
+    if not width or not height:
+        raise ValueError("the picture has no size")
     return Track(
         kind="video",
         timescale=timescale,
-        codecs=f"{entry.kind.decode()}.{profile:02x}{constraints:02x}{level:02x}",
+        codecs=codecs,
         width=width,
         height=height,
+        video_range=_video_range(boxes),
+        edit_offset=edit_offset,
+        defaults=defaults,
+    )
+
+
+def _avc(kind: str, config: memoryview) -> str:
+    """`avc1.64001f`: profile, constraints, level (14496-15, 5.3.3)."""
+    version, profile, constraints, level = config[:4]
+    if version != 1:
+        raise ValueError("the AVC sample description is damaged")
+    return f"{kind}.{profile:02x}{constraints:02x}{level:02x}"
+
+
+def _hevc(kind: str, config: memoryview) -> str:
+    """`hvc1.2.4.L93.90`: profile, its compatibilities in reverse order, tier and level, and the
+    constraints up to the last that is set (14496-15, 8.3.3 and E.3)."""
+    version, general, compatible = struct.unpack_from(">BBI", config)
+    constraints, level = bytes(config[6:12]).rstrip(b"\0"), config[12]
+    if version != 1:
+        raise ValueError("the HEVC sample description is damaged")
+    space = ("", "A", "B", "C")[general >> 6]
+    reverse = int(f"{compatible:032b}"[::-1], 2)
+    tier = "H" if general & 0x20 else "L"
+    parts = [kind, f"{space}{general & 0x1F}", f"{reverse:X}", f"{tier}{level}"]
+    return ".".join(parts + [f"{byte:X}" for byte in constraints])
+
+
+def _av1(kind: str, config: memoryview) -> str:
+    """`av01.0.04M.10`: profile, level and tier, bits (AV1 in ISO base media files, 2.3.3 and 5)."""
+    marker, first, second = config[:3]
+    if marker != 0x81:
+        raise ValueError("the AV1 sample description is damaged")
+    bits = 8 if not second & 0x40 else 12 if second & 0x20 else 10
+    return f"{kind}.{first >> 5}.{first & 0x1F:02}{'H' if second & 0x80 else 'M'}.{bits:02}"
+
+
+_CODEC_BOXES: dict[bytes, tuple[bytes, Callable[[str, memoryview], str]]] = {
+    b"avc1": (b"avcC", _avc),
+    b"avc3": (b"avcC", _avc),
+    b"hvc1": (b"hvcC", _hevc),
+    b"hev1": (b"hvcC", _hevc),
+    b"av01": (b"av1C", _av1),
+}
+_RANGES: dict[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}  # transfer (23091-2, 8.2)
+
+
+def _video_range(boxes: memoryview) -> Literal["PQ", "HLG"] | None:
+    """What `colr` says of the transfer characteristics (12.1.5); None: standard dynamic range."""
+    colour = _find(boxes, b"colr")
+    if colour is None or bytes(colour[:4]) != b"nclx":
+        return None
+    return _RANGES.get(struct.unpack_from(">H", colour, 6)[0])
+
+
+def _opus(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:
+    """AudioSampleEntry with `dOps` (Opus in ISO base media files, 4.3)."""
+    _, channels, _, rate = struct.unpack_from(">BBHI", _child(entry.body[28:], b"dOps"))
+    return Track(
+        kind="audio",
+        timescale=timescale,
+        codecs="opus",
+        channels=channels,
+        sample_rate=rate,
         edit_offset=edit_offset,
         defaults=defaults,
     )
@@ -180,6 +243,14 @@ def _mp4a(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> 
         edit_offset=edit_offset,
         defaults=defaults,
     )
+
+
+_Entry = Callable[[_Box, int, int, Defaults], Track]
+_ENTRIES: dict[tuple[bytes, bytes], _Entry] = {
+    **{(b"vide", kind): _video for kind in _CODEC_BOXES},
+    (b"soun", b"mp4a"): _mp4a,
+    (b"soun", b"Opus"): _opus,
+}
 
 
 def _mpeg4_object(descriptors: memoryview) -> str:

@@ -15,7 +15,7 @@ from encoder.settings import EncoderSettings
 from media.api import Progress
 from media.ids import new_id
 from media.inventory import FileEntry, Package, sha256_of
-from media.ladder import AudioRung, Ladder, Rung
+from media.ladder import STEREO, Ladder, Rung
 from media.mp4 import Track
 from tests.encoder_films import (
     count_frames,
@@ -29,7 +29,7 @@ from tests.encoder_films import (
 FRAMES = 122  # 5.08 s: the last segment has two frames
 LADDER = Ladder(
     rungs=(Rung(height=120, max_bps=200_000), Rung(height=240, max_bps=600_000)),
-    audio=AudioRung(),
+    audio=(STEREO,),
     gop_s=0.5,
     segment_gops=2,
 )

@@ -65,7 +65,7 @@ def test_caps_grow_with_the_rungs_and_with_motion() -> None:
 
 
 def test_a_silent_film_has_no_audio_rung() -> None:
-    assert fixed_ladder(source(640, 360)).audio is None
+    assert fixed_ladder(source(640, 360)).audio == ()
     assert fixed_ladder(source(640, 360, "25", "en")).audio is not None
 
 
