@@ -54,6 +54,9 @@ def upload(
     publish: Annotated[
         bool, typer.Option(help="Publish it as soon as it is encoded, or leave it a draft.")
     ] = True,
+    priority: Annotated[
+        int, typer.Option("--priority", min=-100, max=100, help="Encoded before lower ones.")
+    ] = 0,
     data: DataOption = Path(".nearcast"),
     json: JsonOption = False,
 ) -> None:
@@ -61,7 +64,8 @@ def upload(
 
     Example: nearcast upload holiday.mp4 --title "Our holiday" --wait
     """
-    described = perform(_upload(data, file, title, wait, publish, quiet=json), json=json)
+    work = _upload(data, file, title, wait, publish, priority, quiet=json)
+    described = perform(work, json=json)
     if json:
         print_json(described)
     else:
@@ -174,14 +178,16 @@ def play(
 
 
 async def _upload(
-    data: Path, file: Path, name: str, wait: bool, publish: bool, *, quiet: bool
+    data: Path, file: Path, name: str, wait: bool, publish: bool, priority: int, *, quiet: bool
 ) -> dict[str, Any]:
     size = master_size(file)
     async with signed_in(data) as api:
         title, made = await _find_or_make(api, name)
         try:
             with upload_bar(size, quiet) as tell:
-                job = await send_master(api, title.title_id, file, publish=publish, tell=tell)
+                job = await send_master(
+                    api, title.title_id, file, publish=publish, priority=priority, tell=tell
+                )
         except BaseException:
             if made:  # a title without a film is of no use to anyone
                 with suppress(Problem):

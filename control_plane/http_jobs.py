@@ -14,6 +14,7 @@ from media.api import (
     JobFailed,
     JobHandedBack,
     JobHeartbeat,
+    JobList,
     LeaseOffer,
     Request,
 )
@@ -63,6 +64,12 @@ class JobsHttp:
 
     async def get(self, call: Call) -> Job:
         return await self._jobs.get(_job_id(call))
+
+    async def list(self, call: Call) -> JobList:
+        return await self._jobs.list()
+
+    async def retry(self, call: Call) -> Job:
+        return await self._jobs.retry(_job_id(call))
 
     async def cancel(self, call: Call) -> Job:
         return await self._jobs.cancel(_job_id(call))

@@ -24,6 +24,7 @@ from media.api import (
     JobFailed,
     JobHandedBack,
     JobHeartbeat,
+    JobList,
     JobState,
     Lease,
     Progress,
@@ -40,6 +41,8 @@ NEVER_CAME_BACK = "The encoder fell silent at each attempt."
 # What is worth another try (a store that is away, a full disk) is seldom over at once: seconds to
 # wait after the first failure, and after later ones.
 RETRY_AFTER_S = (10, 300)
+MAX_LISTED, ENDED_LISTED = 500, 20
+_TURN = (JobRow.priority.desc(), JobRow.job_id)
 
 
 class Jobs:
@@ -83,15 +86,29 @@ class Jobs:
         async with self._database.reading() as session:
             return job_of(await _get(session, job_id))
 
+    async def list(self) -> JobList:
+        """The jobs that wait or run, in the order of their turn, and those that ended last."""
+        ended = JobRow.state.in_(ENDED)
+        latest = JobRow.finished_at.desc()
+        async with self._database.reading() as session:
+            going = await session.scalars(
+                select(JobRow).where(~ended).order_by(*_TURN).limit(MAX_LISTED)
+            )
+            over = await session.scalars(
+                select(JobRow).where(ended).order_by(latest).limit(ENDED_LISTED)
+            )
+            return JobList(jobs=tuple(job_of(row) for row in (*going, *over)))
+
     async def lease(self, holder: str) -> Lease | None:
-        """The oldest job that waits, or whose encoder fell silent; None when there is no work."""
+        """Of the jobs that wait, or whose encoder fell silent, the oldest of the highest priority;
+        None when there is no work."""
         now = self._clock()
         rested = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
         waits = and_(JobRow.state == "queued", rested)
         silent = and_(_silent(now), JobRow.failures + 1 < self._max_attempts)
-        oldest = select(JobRow).where(or_(waits, silent)).order_by(JobRow.job_id).limit(1)
+        first = select(JobRow).where(or_(waits, silent)).order_by(*_TURN).limit(1)
         async with self._database.writing() as session:
-            row = await session.scalar(oldest.with_for_update(skip_locked=True))
+            row = await session.scalar(first.with_for_update(skip_locked=True))
             if row is None:
                 return None
             expires_at = now + timedelta(seconds=self._lease_s)
@@ -194,6 +211,30 @@ class Jobs:
         self._bell.ring(job_id)
         return job_of(row)
 
+    async def retry(self, job_id: str) -> Job:
+        """A job that failed or was cancelled waits again, as if it were new; pieces of its encode
+        that still stand count. Another stays as it was. Raises Problem `unknown_job`, and
+        `not_found` when its master is gone."""
+        async with self._database.reading() as session:
+            row = await _get(session, job_id)
+            if row.state not in ("failed", "cancelled"):
+                return job_of(row)
+        try:
+            await self._store.stat(row.master_key)
+        except FileNotFoundError:
+            raise Problem("not_found", "The master is no longer in the store.") from None
+        async with self._database.writing() as session:
+            row = await _get(session, job_id, lock=True)
+            if row.state in ("failed", "cancelled"):
+                self._requeue(row)
+                row.failures = 0
+                row.not_before = row.finished_at = row.cleared_at = None
+                row.error_code = row.error = None
+        logger().info("job_retried", job_id=job_id)
+        self._bell.ring(job_id)
+        self._bell.ring(QUEUE)
+        return job_of(row)
+
     async def give_up(self) -> None:
         """Jobs whose last attempt fell silent have failed."""
         now = self._clock()
@@ -223,6 +264,7 @@ class Jobs:
             master_key=upload.store_key,
             master_sha256=master_sha256,
             publish=upload.publish,
+            priority=upload.priority,
             state="queued",
             attempt=0,
             failures=0,
@@ -266,7 +308,8 @@ def job_of(row: JobRow) -> Job:
         title_id=row.title_id,
         state=row.state,
         master_sha256=row.master_sha256,
-        progress=Progress(stage=row.stage, fraction=row.fraction, speed=row.speed, eta_s=row.eta_s),
+        progress=Progress(**{name: getattr(row, name) for name in Progress.model_fields}),
+        priority=row.priority,
         attempt=row.attempt,
         error_code=row.error_code,
         error=row.error,
@@ -304,7 +347,5 @@ async def _said_before(session: AsyncSession, row: JobRow, holder: str, word: Jo
 
 
 def _note(row: JobRow, progress: Progress) -> None:
-    row.stage = progress.stage
-    row.fraction = progress.fraction
-    row.speed = progress.speed
-    row.eta_s = progress.eta_s
+    for name in Progress.model_fields:
+        setattr(row, name, getattr(progress, name))

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from itertools import islice
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from control_plane.clock import Clock
 from control_plane.database import Database
@@ -21,6 +21,7 @@ from runtime.errors import REFUSED_MASTER
 
 AT_ONCE = 20  # titles or jobs in a round
 DELETES_AT_ONCE = 16
+KEPT = timedelta(days=1)  # what a job had encoded that failed
 
 
 class Removal:
@@ -42,10 +43,12 @@ class Removal:
 
     async def clear_jobs(self) -> None:
         """Nothing is left in the store of jobs that failed or were cancelled, but for those whose
-        encoder may still be writing; of a master only when it was refused for its own sake. Raises
-        StoreUnavailable."""
+        encoder may still be writing, and for a day of those that may be tried again; of a master
+        only when it was refused for its own sake. Raises StoreUnavailable."""
         now = self._clock()
-        over = JobRow.state.in_(("failed", "cancelled")) & (JobRow.attempt > 0)
+        final = or_(JobRow.state == "cancelled", JobRow.error_code.in_(REFUSED_MASTER))
+        old = and_(JobRow.state == "failed", JobRow.finished_at <= now - KEPT)
+        over = and_(JobRow.attempt > 0, or_(final, old), JobRow.state.in_(("failed", "cancelled")))
         alone = or_(JobRow.lease_expires_at.is_(None), JobRow.lease_expires_at <= now)
         wanted = select(JobRow).where(over, alone, JobRow.cleared_at.is_(None)).limit(AT_ONCE)
         async with self._database.reading() as session:

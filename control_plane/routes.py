@@ -19,6 +19,7 @@ from media.api import (
     JobFailed,
     JobHandedBack,
     JobHeartbeat,
+    JobList,
     LeaseOffer,
     Login,
     NewPurge,
@@ -142,12 +143,17 @@ def _jobs(on: JobsHttp) -> list[Route]:
               body=JobFailed, answer=Job, roles=ENCODERS, errors=held),
         Route("POST", "/v1/jobs/{job_id}/hand-back", on.hand_back, "An encoder has to stop",
               params=JOB, body=JobHandedBack, answer=Job, roles=ENCODERS, errors=held),
+        Route("GET", "/v1/jobs", on.list, "Jobs that wait or run, and the last that ended",
+              answer=JobList, roles=OPERATORS),
         Route("GET", "/v1/jobs/{job_id}", on.get, "A job", params=JOB, answer=Job,
               roles=OPERATORS, errors=unknown),
         Route("GET", "/v1/jobs/{job_id}/events", on.events, "A job at each change, until it ends",
               params=JOB, roles=OPERATORS, errors=unknown, media_type="text/event-stream"),
         Route("POST", "/v1/jobs/{job_id}/cancel", on.cancel, "Ends a job", params=JOB, answer=Job,
               roles=OPERATORS, errors=unknown),
+        Route("POST", "/v1/jobs/{job_id}/retry", on.retry, "Queues a job again that failed",
+              params=JOB, answer=Job, roles=OPERATORS,
+              errors=(*unknown, "not_found", "store_unavailable")),
     ]
 
 

@@ -42,7 +42,10 @@ def encode_bar(quiet: bool) -> Iterator[Callable[[Job], None]]:
         task = bar.add_task("waiting", total=1.0, note="")
 
         def see(job: Job) -> None:
-            speed = f"{job.progress.speed:.1f}× real time" if job.progress.speed else ""
+            told = job.progress
+            speed = f"{told.speed:.1f}× real time" if told.speed else ""
+            if (told.chunks or 0) > 1:
+                speed += f" · {told.chunks_done} of {told.chunks} chunks"
             bar.update(
                 task,
                 description=job.progress.stage,

@@ -48,12 +48,20 @@ def master_size(path: Path) -> int:
 
 
 async def send_master(
-    api: Client, title_id: str, path: Path, *, publish: bool, tell: Tell = lambda sent: None
+    api: Client,
+    title_id: str,
+    path: Path,
+    *,
+    publish: bool,
+    priority: int = 0,
+    tell: Tell = lambda sent: None,
 ) -> Job:
     """The file is the title's master and its encode is queued. `tell` gets the bytes of each part
     that went through. An upload that fails leaves nothing behind. Raises Problem."""
     try:
-        new = NewUpload(filename=path.name, bytes=master_size(path), publish=publish)
+        new = NewUpload(
+            filename=path.name, bytes=master_size(path), publish=publish, priority=priority
+        )
     except ValidationError as error:
         raise Problem("bad_request", f"{path.name}: {error.errors()[0]['msg']}.") from None
     upload = await api.call("POST", f"/v1/titles/{title_id}/uploads", Upload, body=new)

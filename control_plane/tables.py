@@ -93,6 +93,7 @@ class UploadRow(Base):
     total_bytes: Mapped[int]
     part_bytes: Mapped[int]
     publish: Mapped[bool]
+    priority: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(index=True)
     job_id: Mapped[Id | None]
     dropped: Mapped[bool] = mapped_column(default=False)
@@ -111,6 +112,7 @@ class JobRow(Base):
     master_key: Mapped[str] = mapped_column(String(700))
     master_sha256: Mapped[Digest | None]
     publish: Mapped[bool]
+    priority: Mapped[int] = mapped_column(default=0)
     state: Mapped[JobState] = mapped_column(String(16), index=True)
     attempt: Mapped[int]
     failures: Mapped[int] = mapped_column(default=0)
@@ -121,6 +123,8 @@ class JobRow(Base):
     fraction: Mapped[float] = mapped_column(Float)
     speed: Mapped[float | None] = mapped_column(Float)
     eta_s: Mapped[float | None] = mapped_column(Float)
+    chunks: Mapped[int | None]
+    chunks_done: Mapped[int | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]

@@ -165,6 +165,7 @@ class Uploads:
                 total_bytes=new.bytes,
                 part_bytes=part_size(new.bytes, self._part_bytes),
                 publish=new.publish,
+                priority=new.priority,
                 created_at=self._clock(),
                 dropped=False,
             )

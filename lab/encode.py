@@ -20,6 +20,7 @@ import ffmpeg
 
 from encoder.vmaf import compare, read_log, summary
 from lab.bench import Bar, Effort, Row, alone, alternate, row_of, skipped
+from lab.cluster import cluster
 from lab.ladders import Rated, bd_rate, watched
 from media.inventory import INVENTORY_NAME, FileList, Inventory, Rendition
 from runtime import programs
@@ -128,6 +129,56 @@ def _by_hand(film: Path, out: Path, made: "Package") -> list[str]:
     return argv
 
 
+# Chunks.
+
+
+async def chunks(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """The fixed ladder, in chunks of a segment each, beside the same in one piece: the bits for the
+    same quality, over all rungs."""
+    rows = []
+    for title, film in films.paths.items():
+        tell(f"{name} {title}")
+        whole = await _encode(films, film, f"{title}-whole", "apple", chunk_s=100_000)
+        parts = await _encode(films, film, f"{title}-parts", "apple", chunk_s=6)
+        a, b = [await _rated(films, film, one, whole.size) for one in (parts, whole)]
+        frames = [[video.frames for video in one.videos] for one in (parts, whole)]
+        more = bd_rate(a, b)
+        if frames[0] != frames[1]:
+            raise Problem("unavailable", f"{title}: {frames[0]} frames instead of {frames[1]}.")
+        case, bar = f"{name}-{title}", Bar(0.015, "less", "ours")
+        if more is None:
+            rows.append(skipped(case, "BD-rate", "whole", bar, "the ladders share no quality"))
+        else:
+            rows.append(alone(case, "BD-rate", round(more, 4), bar))
+    return rows
+
+
+async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """Two workers of a Dask cluster, each on a core of its own, beside one of them."""
+    tell(name)
+    title, film = max(films.paths.items(), key=lambda item: item[1].stat().st_size)
+    number = 0
+
+    async def encoded(workers: int) -> float:
+        nonlocal number
+        number += 1
+        async with cluster(films.folder / f"farm-{number}", workers) as address:
+            began = time.monotonic()
+            out = f"{title}-farm-{number}"
+            await _encode(films, film, out, "apple", chunk_s=6, farm=address)
+            return time.monotonic() - began
+
+    async def one() -> float:
+        return await encoded(1)
+
+    async def two() -> float:
+        return await encoded(2)
+
+    pairs = await alternate(films.effort.pairs, one, two)
+    row = row_of(name, "s", pairs, "two workers", Bar(1.6, "more"))
+    return [replace(row, notes={"film": title})]
+
+
 # Ladders.
 
 
@@ -166,7 +217,7 @@ def _pair(case: str, unit: str, bps: tuple[float, float], bar: Bar) -> Row:
 
 
 Case = Callable[[str, Films, Callable[[str], None]], Awaitable[list[Row]]]
-CASES: Mapping[str, Case] = {"wall": wall, "ladder": ladder}
+CASES: Mapping[str, Case] = {"wall": wall, "chunks": chunks, "farm": farm, "ladder": ladder}
 
 
 # Packages, from outside.
@@ -192,10 +243,12 @@ class Package:
         return max((r.width or 0, r.height or 0) for r in self.videos)
 
 
-async def _encode(films: Films, film: Path, name: str, kind: str) -> Package:
-    folder = films.folder / name
+async def _encode(films: Films, film: Path, name: str, kind: str, **settings: object) -> Package:
+    folder, config = films.folder / name, films.folder / f"{name}.toml"
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+    config.write_text("".join(["[encoder]\n", *lines]))
     argv = [sys.executable, "-m", "nearcast", "encode", str(film), "--out", str(folder)]
-    said = await _run([*argv, "--ladder", kind, "--json"])
+    said = await _run([*argv, "--ladder", kind, "--config", str(config), "--json"])
     rungs = {rung["rendition_id"]: rung for rung in json.loads(said)["ladder"]}
     inventory = Inventory.model_validate_json((folder / INVENTORY_NAME).read_bytes())
     return Package(folder, inventory, rungs)

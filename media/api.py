@@ -105,12 +105,14 @@ class TitlePage(Answer):
 class NewUpload(Request):
     """`POST /v1/titles/{title_id}/uploads`: announces a master of exactly `bytes` bytes.
 
-    `publish` makes the title visible as soon as the package stands.
+    `publish` makes the title visible as soon as the package stands. Jobs of a higher `priority` are
+    encoded first.
     """
 
     filename: str = Field(min_length=1, max_length=255)
     bytes: int = Field(ge=1, le=MAX_MASTER_BYTES)
     publish: bool = True
+    priority: int = Field(0, ge=-100, le=100)
 
 
 class Part(Answer):
@@ -164,11 +166,19 @@ class Job(Answer):
     state: JobState
     master_sha256: str | None = None  # None when the upload did not say
     progress: Progress
+    priority: int = 0
     attempt: int
     error_code: str | None = None  # why the latest attempt failed
     error: str | None = None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+
+
+class JobList(Answer):
+    """`GET /v1/jobs`: those that wait or run in the order of their turn, then those that ended, the
+    latest first."""
+
+    jobs: tuple[Job, ...]
 
 
 class Lease(Answer):

@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upload": ("control_plane.cli", "Upload a film, and encode it."),
     "titles": ("control_plane.cli", "List the catalog."),
     "title": ("control_plane.cli", "Show, publish, unpublish or delete a title."),
+    "jobs": ("control_plane.job_cli", "List the encode jobs."),
+    "job": ("control_plane.job_cli", "Show, cancel or retry an encode job."),
     "play": ("control_plane.cli", "Open a session, in ffplay or as an address."),
     "steer": ("steering.cli", "Rank the appliances for a client, with reasons."),
     "fleet": ("steering.cli", "The appliances: drain them, purge what they hold."),

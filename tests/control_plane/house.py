@@ -232,15 +232,14 @@ class House:
         return self._client("anonymous", None)
 
     async def upload(
-        self, name: str = "Film", *, publish: bool = True, **more: Any
+        self, name: str = "Film", *, publish: bool = True, priority: int = 0, **more: Any
     ) -> dict[str, Any]:
         """Sends MASTER for a new title through the API; the job."""
         api = await self.account("operator")
         title = await send(api, "POST", "/v1/titles", name=name)
         where = f"/v1/titles/{title['title_id']}/uploads"
-        upload = await send(
-            api, "POST", where, filename="film.mp4", bytes=len(MASTER), publish=publish
-        )
+        new = {"filename": "film.mp4", "bytes": len(MASTER), "publish": publish}
+        upload = await send(api, "POST", where, **new, priority=priority)
         headers = await api.send("PUT", upload["parts"][0]["url"], MASTER, timeout_s=5)
         done = {"parts": [{"number": 1, "etag": headers["ETag"]}], **more}
         return await send(api, "POST", f"/v1/uploads/{upload['upload_id']}/complete", **done)

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from control_plane.jobs import NEVER_CAME_BACK, RETRY_AFTER_S
-from media.api import Encode, Job, LeaseOffer, Title
+from media.api import Encode, Job, JobList, LeaseOffer, Title
 from media.ids import new_id
 from runtime.client import Client
 from runtime.errors import Problem
@@ -41,6 +41,49 @@ async def test_jobs_are_leased_once_the_oldest_first(house: House):
     leases = await asyncio.gather(house.lease(), house.lease("encoder-2"))
     assert {lease.job_id for lease in leases} == {first["job_id"], second["job_id"]}
     assert await no_work(house)
+
+
+async def test_what_matters_more_is_encoded_first(house: House):
+    names = {"last": -5, "usual": 0, "first": 7}
+    made = {}
+    for name, priority in names.items():
+        made[name] = (await house.upload(name, priority=priority))["job_id"]
+    api = await house.account("operator")
+    waiting = await api.call("GET", "/v1/jobs", JobList)
+    assert [(job.job_id, job.priority) for job in waiting.jobs] == [
+        (made["first"], 7), (made["usual"], 0), (made["last"], -5)
+    ]  # fmt: skip
+    assert [(await house.lease()).job_id for _ in names] == [job.job_id for job in waiting.jobs]
+
+
+async def test_a_job_that_failed_is_tried_again_with_what_it_has(house: House):
+    job = await house.upload()
+    api = await house.account("operator")
+    path = f"/v1/jobs/{job['job_id']}"
+    lease = await house.lease()
+    progress = {"stage": "encode", "fraction": 0.5, "chunks": 8, "chunks_done": 3}
+    told = await beat(house, lease.job_id, 1, **progress)
+    assert (told["progress"]["chunks"], told["progress"]["chunks_done"]) == (8, 3)
+    assert (await send(api, "POST", f"{path}/retry"))["state"] == "running"  # as it was
+    piece = f"work/{lease.package_id}/a/done.json"
+    await house.store.put_bytes(piece, b"{}")
+    word = {"attempt": 1, "code": "disk_full", "message": "full", "retry": False}
+    await send(house.machine("encoder"), "POST", f"{path}/fail", **word)
+    await house.control.removal.clear_jobs()
+    assert (await house.store.stat(piece)).bytes == 2
+    again = await send(api, "POST", f"{path}/retry")
+    assert (again["state"], again["error"], again["progress"]["chunks"]) == ("queued", None, None)
+    lease = await house.lease()
+    assert lease.attempt == 2
+    await send(house.machine("encoder"), "POST", f"{path}/fail", **(word | {"attempt": 2}))
+    house.clock.advance(24 * 3600 + 1)
+    await house.control.removal.clear_jobs()
+    with pytest.raises(FileNotFoundError):
+        await house.store.stat(piece)
+    await house.store.delete(lease.master_key)
+    assert await code_of(send(api, "POST", f"{path}/retry")) == "not_found"
+    ended = await api.call("GET", "/v1/jobs", JobList)
+    assert [(job.job_id, job.state) for job in ended.jobs] == [(lease.job_id, "failed")]
 
 
 async def test_an_encoder_that_falls_silent_is_replaced_and_not_heard_again(house: House):

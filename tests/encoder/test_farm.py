@@ -24,8 +24,10 @@ from encoder.settings import EncoderSettings
 from media.api import Progress
 from media.file_store import FileStore
 from media.ladder import Ladder, Rung
+from media.s3 import S3Store
 from runtime.errors import Problem
 from tests.encoder_films import make_film
+from tests.swift import ACCESS_KEY, SECRET_KEY, running_swift
 
 LADDER = Ladder(
     rungs=(Rung(height=90, max_bps=200_000), Rung(height=180, max_bps=600_000)),
@@ -234,6 +236,34 @@ async def test_a_cluster_that_loses_its_worker_and_its_scheduler(
                     result = await task
     assert len(farm.asked) == 7  # asked once; what the farm lost it was asked for inside
     assert [r.frames for r in result.inventory.renditions if r.kind == "video"] == [144, 144]
+
+
+async def test_workers_read_of_the_master_what_they_need(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a real S3 server, by its address."""
+    from encoder.dask_farm import DaskFarm
+
+    with running_swift(tmp_path / "swift") as swift:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        store = S3Store("films", swift.endpoint)
+        await store.create_bucket()
+        await store.put_file("masters/film.mkv", film)
+        port = _free_port()
+        with scheduler(port), worker(port, tmp_path):
+            address = await store.address("masters/film.mkv", 60)
+            assert address.startswith(swift.endpoint)
+            shop = Workshop(DaskFarm(f"tcp://127.0.0.1:{port}"), Kept(store, PACKAGE_ID), address)
+            one = await encode(
+                film, tmp_path / "out", TITLE_ID, PACKAGE_ID, SETTINGS, ladder=LADDER, workshop=shop
+            )
+        kept = [found.key async for found in store.list_objects(f"work/{PACKAGE_ID}/")]
+        assert len([key for key in kept if key.endswith("/done.json")]) == 7
+        await shop.kept.clear()
+        assert [found async for found in store.list_objects("work/")] == []
+        await store.close()
+    assert [r.frames for r in one.inventory.renditions if r.kind == "video"] == [144, 144]
 
 
 async def test_a_cluster_tells_what_is_wrong_with_a_film(film: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -59,6 +60,19 @@ async def store(
     await opened.create_bucket()
     yield opened
     await opened.close()
+
+
+async def test_others_open_it_by_its_url_and_read_at_an_address(store: ObjectStore) -> None:
+    other = open_store(store.url)
+    await other.put_bytes("titles/a/film (1).mp4", b"frames")
+    address = await store.address("titles/a/film (1).mp4", 60)
+    if address.startswith("http"):
+        read = await asyncio.to_thread(lambda: urllib.request.urlopen(address, timeout=5).read())
+    else:
+        read = Path(address).read_bytes()
+    assert read == b"frames"
+    assert "testing" not in store.url  # nobody's secret
+    await other.close()
 
 
 async def test_put_get_stat_delete(store: ObjectStore) -> None:
