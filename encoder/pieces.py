@@ -139,6 +139,17 @@ class Kept:
             return False
         return True
 
+    async def note(self, name: str, data: bytes) -> None:
+        """What was found out on the way is kept beside them."""
+        await self.store.put_bytes(self.prefix + name, data)
+
+    async def recall(self, name: str) -> bytes | None:
+        """What was noted by this name, if anything."""
+        try:
+            return await self.store.get_bytes(self.prefix + name, max_bytes=_MAX_DONE_BYTES)
+        except (FileNotFoundError, ValueError):
+            return None
+
     async def clear(self) -> None:
         """Nothing is left of them."""
         async for found in self.store.list_objects(self.prefix):

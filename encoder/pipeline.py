@@ -26,7 +26,7 @@ from encoder.recipe import Recipe, make_recipe
 from encoder.remux import remuxed
 from encoder.settings import EncoderSettings
 from encoder.source import Source
-from encoder.trials import MIN_TRIED, try_out
+from encoder.trials import MIN_TRIED, tried_out
 from encoder.unbroken import unbroken
 from encoder.workplace import check_room, disk_problem, private_folder
 from media.api import Progress
@@ -89,7 +89,9 @@ async def encode(
         source = await probe(folder, settings)
         if not source.seekable and source.duration_s > settings.chunk_s:
             source = await remuxed(folder, source, settings)
-        chosen, report = await _ladder(folder, source, settings, ladder, on_progress)
+        chosen, report = await _ladder(
+            folder, source, settings, ladder, digest, shop.kept, on_progress
+        )
         chosen = with_codecs(chosen, settings.codecs.split(","))
         recipe = make_recipe(source, chosen)
         # Pieces, tracks made of them and the segments cut from those lie side by side for a while,
@@ -115,6 +117,8 @@ async def _ladder(
     source: Source,
     settings: EncoderSettings,
     given: Ladder | None,
+    digest: str,
+    kept: Kept,
     on_progress: OnProgress,
 ) -> tuple[Ladder, LadderReport | None]:
     """The film's ladder; with the reasons, when it was measured."""
@@ -124,7 +128,8 @@ async def _ladder(
         return fixed_ladder(source), None
     on_progress(at("ladder"))
     try:
-        trials = await try_out(folder, source, Ladder.model_fields["gop_s"].default, settings)
+        gop_s = Ladder.model_fields["gop_s"].default
+        trials = await tried_out(folder, source, gop_s, settings, digest, kept)
     except Problem as problem:
         # Excerpts may lie where a film has no frames. If it is damaged, its encode will say so.
         logger().warning("no_trials", code=problem.code, detail=problem.detail)

@@ -4,11 +4,12 @@ The excerpts are decoded once into a reel without loss; one run of ffmpeg makes 
 another judges them. Each excerpt is one GOP, so trials have key frames where the film will.
 """
 
+import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from encoder.ffmpeg import MASTER, copies, explain, input_options
 from encoder.hull import Trial
 from encoder.ladder_choice import cap_bps, even_floor, fixed_ladder, picture_size
 from encoder.pictures import conformed, in_sdr, scaled
+from encoder.pieces import Kept
 from encoder.settings import EncoderSettings
 from encoder.source import Source
 from encoder.vmaf import compare, read_log
+from media.inventory import sha256_of
 from runtime import programs
 from runtime.child import ChildFailed, run_child
 from runtime.errors import Problem
@@ -79,11 +82,31 @@ def plan(source: Source, gop_s: float) -> Plan:
     return Plan(tuple(starts), gop, size, tuple(wanted[-MAX_TRIALS:]), rate)
 
 
+async def tried_out(
+    folder: Path,
+    source: Source,
+    gop_s: float,
+    settings: EncoderSettings,
+    master_sha256: str,
+    kept: Kept,
+) -> list[Trial]:
+    """The trials of `folder/master`, which has this digest; made once, and then kept. Raises
+    Problem."""
+    tried = plan(source, gop_s)
+    decided = [master_sha256, tried, settings.preset, programs.ffmpeg_version()]
+    name = f"trials-{sha256_of(repr(decided).encode())[:40]}.json"
+    if (known := await kept.recall(name)) is not None:
+        with suppress(ValueError, TypeError):  # else they are made anew
+            return [Trial(**trial) for trial in json.loads(known)]
+    trials = await try_out(folder, source, tried, settings)
+    await kept.note(name, json.dumps([asdict(trial) for trial in trials]).encode())
+    return trials
+
+
 async def try_out(
-    folder: Path, source: Source, gop_s: float, settings: EncoderSettings
+    folder: Path, source: Source, tried: Plan, settings: EncoderSettings
 ) -> list[Trial]:
     """The trials of `folder/master`; their files are gone afterwards. Raises Problem."""
-    tried = plan(source, gop_s)
     began = time.monotonic()
     with _scratch(folder, tried):
         await _run(folder, settings, reel_argv(source, tried, settings.max_pixels))

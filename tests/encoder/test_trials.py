@@ -10,11 +10,14 @@ import pytest
 from encoder.cadence import Cadence
 from encoder.conformance import check_package
 from encoder.excerpts import excerpts
-from encoder.pipeline import encode
+from encoder.farm import Here
+from encoder.pieces import Kept
+from encoder.pipeline import Workshop, encode
 from encoder.settings import EncoderSettings
 from encoder.source import Colour, Source
 from encoder.trials import MAX_TRIALS, MOST_EXCERPTS, plan
 from encoder.vmaf import read_log, summary
+from media.file_store import FileStore
 from media.ids import new_id
 from runtime.errors import Problem
 from tests.encoder_films import ffmpeg, make_film
@@ -87,6 +90,25 @@ async def test_a_film_gets_a_ladder_of_its_own(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"film.mkv", "package"}
 
 
+async def test_trials_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = make_film(tmp_path / "film.mkv", seconds=1, size="320x180")
+    shop = Workshop(Here(), Kept(FileStore(tmp_path / "kept"), "pkg"))
+    ids = new_id("ttl"), new_id("pkg")
+    first = await encode(film, tmp_path / "a", *ids, AUTO, workshop=shop)
+
+    async def broken(*_: object) -> None:
+        raise Problem("encode_failed", "It was tried again.")
+
+    monkeypatch.setattr("encoder.trials.try_out", broken)
+    second = await encode(film, tmp_path / "b", *ids, AUTO, workshop=shop)
+    assert second.inventory_sha256 == first.inventory_sha256
+    assert (tmp_path / "b" / "report" / "ladder.json").exists()
+    for path in (tmp_path / "kept").glob("work/pkg/trials-*.json"):
+        path.write_bytes(b"[{}]")
+    third = await encode(film, tmp_path / "c", *ids, AUTO, workshop=shop)  # cannot be read
+    assert third.inventory_sha256 != first.inventory_sha256
+
+
 def test_a_plan_of_a_film_without_activity() -> None:
     assert plan(replace(source(1280, 720, 30), activity=()), 2.0).starts_s
 
@@ -107,7 +129,7 @@ async def test_a_film_whose_trials_fail_has_the_fixed_ladder(
     async def broken(*_: object) -> None:
         raise Problem("encode_failed", "A trial encode was not judged.")
 
-    monkeypatch.setattr("encoder.pipeline.try_out", broken)
+    monkeypatch.setattr("encoder.trials.try_out", broken)
     film = make_film(tmp_path / "film.mkv", seconds=1, size="320x180")
     made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
     assert [r.rendition_id for r in made.inventory.renditions if r.kind == "video"] == ["v-avc-180"]
