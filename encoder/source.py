@@ -17,6 +17,7 @@ from runtime.errors import Problem
 
 MIN_HEIGHT = 64
 MIN_WIDTH = 32
+MAX_SIDE = 16_384  # H.264 has no level for a longer one
 MAX_AUDIO_TRACKS = 16
 
 # Containers whose header says how long the film is; elsewhere ffprobe estimates.
@@ -172,7 +173,8 @@ def interpret(
             "not_a_video",
             f"The picture is {width}×{height}; the least is {MIN_WIDTH}×{MIN_HEIGHT}.",
         )
-    if film["width"] * film["height"] > max_pixels or width * height > max_pixels:
+    pixels = max(film["width"] * film["height"], width * height)
+    if pixels > max_pixels or max(film["width"], film["height"], width, height) > MAX_SIDE:
         raise Problem("not_a_video", f"The picture is {width}×{height}, larger than is taken here.")
     _refuse_cut_off(described, film, packets)
     rhythm = _cadence(film, packets, head)
