@@ -15,13 +15,20 @@ from media.ladder import OPUS, Codec, Ladder, Rung
 
 @dataclass(frozen=True)
 class Coding:
-    """What an encoder is asked for. `threads` 0: as many as there are cores."""
+    """What an encoder is asked for: an average rate, `bps`, or else a quality. `threads` 0: as many
+    as there are cores."""
 
     crf: float
     max_bps: int
     gop_frames: int
     preset: str
     threads: int
+    bps: int | None = None
+
+    @property
+    def aim(self) -> dict[str, Any]:
+        """Rate or quality, as ffmpeg is told."""
+        return {"crf": self.crf} if self.bps is None else {"b:v": self.bps}
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,9 @@ class _Codec:
 
 
 def codec_options(codec: Codec, coding: Coding) -> dict[str, Any]:
-    """How ffmpeg is told: capped CRF, so even quality and never more than the rung's rate over 1.5
-    s; an IDR at every `gop_frames`-th frame and nowhere else, and no picture that refers across."""
+    """How ffmpeg is told: an even quality, or a rate on average, and never more than the cap over
+    1.5 s; an IDR at every `gop_frames`-th frame and nowhere else, and no picture that refers
+    across."""
     return _CODECS[codec].options(coding) | {
         "flags:v": "+cgop+bitexact",  # no version strings in the stream
         # The filter has made the rate constant; the muxer must not do it again.
@@ -72,9 +80,14 @@ def _in(codec: Codec, rung: Rung) -> Rung:
         update={
             "codec": codec,
             "crf": min(max(round(crf * 4) / 4, low), high),
-            "max_bps": max(50_000, math.ceil(rung.max_bps * about.bits / 1000) * 1000),
+            "max_bps": _share(rung.max_bps, about.bits),
+            "bps": _share(rung.bps, about.bits) if rung.bps else None,
         }
     )
+
+
+def _share(bps: int, share: float) -> int:
+    return max(50_000, math.ceil(bps * share / 1000) * 1000)
 
 
 def _x264(coding: Coding) -> dict[str, Any]:
@@ -82,7 +95,7 @@ def _x264(coding: Coding) -> dict[str, Any]:
         "c:v": "libx264",
         "preset": coding.preset,
         "threads": coding.threads,
-        "crf": coding.crf,
+        **coding.aim,
         "maxrate": coding.max_bps,
         "bufsize": coding.max_bps * 3 // 2,
         "g": coding.gop_frames,
@@ -106,7 +119,7 @@ def _x265(coding: Coding) -> dict[str, Any]:
     return {
         "c:v": "libx265",
         "preset": coding.preset,
-        "crf": coding.crf,
+        **coding.aim,
         "x265-params": _joined(asked),
         "tag:v": "hvc1",  # Apple's players take no hev1 (HLS Authoring Specification 1.5)
     }
@@ -123,13 +136,13 @@ def _svt_av1(coding: Coding) -> dict[str, Any]:
     asked = {
         "irefresh-type": 2,  # key frames, not forward ones: a GOP is closed
         "scd": 0,
-        "mbr": coding.max_bps // 1000,
+        **({"mbr": coding.max_bps // 1000} if coding.bps is None else {"rc": 1}),
         **({"lp": coding.threads} if coding.threads else {}),
     }
     return {
         "c:v": "libsvtav1",
         "preset": _SVT_PRESETS[coding.preset],
-        "crf": round(coding.crf),
+        **({"crf": round(coding.crf)} if coding.bps is None else coding.aim),
         "g": coding.gop_frames,
         "svtav1-params": _joined(asked),
     }

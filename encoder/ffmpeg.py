@@ -67,7 +67,7 @@ def pictures_argv(
     """The command that makes `{rendition_id}.mp4` of every rung, of one chunk of the master."""
     source = recipe.source
     pictures = conformed(
-        _master(master, source, max_pixels, chunk.seek_s)[str(source.video_index)],
+        master_input(source, max_pixels, chunk.seek_s, master)[str(source.video_index)],
         source,
         chunk.frames,
         chunk.first,
@@ -101,7 +101,7 @@ def sound_argv(
     max_pixels: int,
 ) -> list[str]:
     """The command that makes `{rendition_id}.mp4` of a sound track, all of it, this much louder."""
-    sound = _sound(_master(master, recipe.source, max_pixels), track, recipe)
+    sound = _sound(master_input(recipe.source, max_pixels, None, master), track, recipe)
     if gain_db:
         sound = sound.filter("volume", f"{gain_db}dB")
     coded = sound.output(
@@ -117,7 +117,7 @@ def loudness_argv(
     program: str, recipe: Recipe, track: AudioOutput, master: str, *, max_pixels: int
 ) -> list[str]:
     """The command that prints how loud the same track is (`loudness.Loudness`)."""
-    sound = _sound(_master(master, recipe.source, max_pixels), track, recipe)
+    sound = _sound(master_input(recipe.source, max_pixels, None, master), track, recipe)
     measured = sound.filter("ebur128", peak="true", metadata=1)
     measured = measured.filter("ametadata", mode="print", file="-")
     command = measured.output("-", f="null").global_args(
@@ -126,8 +126,8 @@ def loudness_argv(
     return list(command.compile(cmd=program))
 
 
-def _master(
-    master: str, source: Source, max_pixels: int, seek_s: float | None = None
+def master_input(
+    source: Source, max_pixels: int, seek_s: float | None = None, master: str = MASTER
 ) -> FilterableStream:
     """The master, a file or an address, from its beginning or the key frame at `seek_s`."""
     options: dict[str, Any] = input_options(max_pixels, master)
@@ -189,7 +189,8 @@ def _video(
     return scaled(pictures, recipe.source, size, hdr=rung.hdr).output(
         f"{rung.rendition_id}.mp4",
         **codec_options(
-            rung.codec, Coding(rung.crf, rung.max_bps, recipe.gop_frames, preset, threads)
+            rung.codec,
+            Coding(rung.crf, rung.max_bps, recipe.gop_frames, preset, threads, rung.bps),
         ),
         video_track_timescale=recipe.timescale,
         **_plain_file(),

@@ -1,13 +1,12 @@
 """The choice of a ladder: which rungs a film gets, and at most how many bits. Pure.
 
 The fixed ladder goes by the shorter side of the picture, so that portrait films get the rungs of
-their landscape sisters; rates go by the number of pixels, after Apple's recommendations for AVC.
-Nothing is ever scaled up.
+their landscape sisters. Nothing is ever scaled up.
 """
 
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -19,12 +18,28 @@ from encoder.source import Source
 from media.ladder import STEREO, SURROUND, Codec, Ladder, Rung
 from runtime.errors import Problem
 
+# Average rates for AVC at up to 30 frames a second, by the shorter side of a 16:9 picture (Apple
+# HLS Authoring Specification, "Video average bit rate"); above 1080, which that table leaves to
+# HEVC, along the same power of the pixels.
+_APPLE: Mapping[int, tuple[int, ...]] = {
+    234: (145_000,),
+    360: (365_000,),
+    432: (730_000, 1_100_000),
+    540: (2_000_000,),
+    720: (3_000_000, 4_500_000),
+    1080: (6_000_000, 7_800_000),
+    1440: (11_500_000,),
+    2160: (20_000_000,),
+}
+# So much of its average may a rung take for a while; twice is the most (1.30).
+_APPLE_PEAK = 1.5
+# The sides that a film of its own ladder is tried in.
 SHORT_SIDES = (234, 360, 540, 720, 1080, 1440, 2160)
 # A rung closer than this below the film's own size would cost an encode and help nobody.
 MIN_STEP = 1.15
 MAX_HEIGHT = 4320  # media.ladder
 
-# Pixels of a 16:9 picture, and what its rung may take at most, in bits per second.
+# Pixels of a 16:9 picture, and what a film's own rung may take on average, in bits per second.
 _CAPS = (
     (416 * 234, 300_000),
     (640 * 360, 800_000),
@@ -34,10 +49,7 @@ _CAPS = (
     (2560 * 1440, 11_000_000),
     (3840 * 2160, 18_000_000),
 )
-# Up to this rate a cap counts as given; above, motion has more pictures to pay for.
 _FULL_RATE = 30.0
-# The quality below the cap; small pictures are watched scaled up and forgive less.
-_CRF = 23.0
 _SOUND = (STEREO, SURROUND)
 _ORDER: tuple[Codec, ...] = get_args(Codec)
 # A busy scene may take so many times the average (Apple HLS Authoring Specification 1.30).
@@ -45,18 +57,48 @@ _PEAK = 2.0
 
 
 def fixed_ladder(source: Source) -> Ladder:
-    """The rungs at or below the film's own size, the highest exactly that (even numbers)."""
+    """Apple's rungs at or below the film's own size, the highest exactly that (even numbers)."""
     short = even_floor(min(source.width, source.height))
-    top = min(short, SHORT_SIDES[-1])
+    top = min(short, max(_APPLE))
+    rungs: list[Rung] = []
+    for side in (*(side for side in _APPLE if side * MIN_STEP <= top), top):
+        rates = _APPLE.get(side) or (_between(side),)
+        for bps in rates:
+            rungs.append(_apple_rung(source, side, bps, "" if bps == rates[-1] else "low"))
+    return Ladder(rungs=tuple(rungs), audio=_SOUND if source.has_audio else ())
+
+
+def tried_heights(source: Source) -> list[int]:
+    """The heights that are tried for the film's own ladder, from the lowest to its own."""
+    top = min(even_floor(min(source.width, source.height)), SHORT_SIDES[-1])
     sides = [side for side in SHORT_SIDES if side * MIN_STEP <= top]
-    heights = [_height(source, side) for side in (*sides, top)]
-    rungs = {
-        height: Rung(height=height, max_bps=cap_bps(source, height), crf=_CRF) for height in heights
-    }
-    return Ladder(
-        rungs=tuple(rungs.values()),
-        audio=_SOUND if source.has_audio else (),
+    return [_height(source, side) for side in (*sides, top)]
+
+
+def _apple_rung(source: Source, side: int, bps: int, mark: str) -> Rung:
+    """The rate is for 16:9: another shape has its share of it."""
+    height = _height(source, side)
+    width, _ = picture_size(source, height)
+    share = width * height / (side * side * 16 / 9) * _motion(source)
+    rate = max(50_000, round(bps * share / 1000) * 1000)
+    return Rung(height=height, max_bps=round(rate * _APPLE_PEAK), bps=rate, mark=mark)
+
+
+def _between(side: int) -> int:
+    """The best rate at a side that is not in the table, as a power of the pixels between two that
+    are, and so beyond its ends."""
+    sides = list(_APPLE)
+    below, above = next(
+        (pair for pair in pairwise(sides) if side <= pair[1]), (sides[-2], sides[-1])
     )
+    low, high = _APPLE[below][-1], _APPLE[above][-1]
+    power = math.log(high / low) / math.log(above / below)
+    return round(low * math.pow(side / below, power))
+
+
+def _motion(source: Source) -> float:
+    """Up to a rate tables count as given; above, motion has more pictures to pay for."""
+    return math.sqrt(max(float(source.frame_rate) / _FULL_RATE, 1.0))
 
 
 def film_ladder(source: Source, chosen: Sequence[Point]) -> Ladder:
@@ -128,8 +170,7 @@ def cap_bps(source: Source, height: int) -> int:
     )
     power = math.log(above[1] / below[1]) / math.log(above[0] / below[0])
     bps = below[1] * math.pow(pixels / below[0], power)
-    bps *= math.sqrt(max(float(source.frame_rate) / _FULL_RATE, 1.0))
-    return max(50_000, round(bps / 1000) * 1000)
+    return max(50_000, round(bps * _motion(source) / 1000) * 1000)
 
 
 def even_floor(value: int) -> int:

@@ -28,6 +28,11 @@ class LadderReport:
     chosen: tuple[Point, ...]
     ladder: Ladder
 
+    def promised(self) -> dict[str, Point]:
+        """What each rung was chosen for."""
+        rungs = [rung.rendition_id for rung in self.ladder.rungs]
+        return dict(zip(rungs, self.chosen, strict=True))
+
     def words(self) -> list[str]:
         """Why these rungs, in sentences."""
         top = self.chosen[-1]

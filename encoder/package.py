@@ -3,19 +3,18 @@
 inventory.json
 hls/master.m3u8  hls/{rendition_id}.m3u8  dash/manifest.mpd
 {rendition_id}/files.json  init.mp4  1.m4s  2.m4s …
-report/ladder.json  ladder.svg      why these rungs, when they were measured
+report/quality.json  index.html …   what was found, and how good it is (report.py)
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from encoder.ladder_report import LadderReport
 from encoder.measure import Measured, average_bps, check, measure_rendition, peak_bps
 from encoder.packager import INIT
 from encoder.recipe import SAMPLE_RATE, Recipe
+from encoder.report import Reports
 from media import dash, hls
 from media.inventory import (
     FILE_LIST_NAME,
@@ -49,10 +48,10 @@ def finish_package(
     recipe: Recipe,
     title_id: str,
     package_id: str,
-    report: LadderReport | None = None,
+    reports: Reports,
 ) -> Encoded:
-    """The packager's segments in `folder` become a package, with the report in it, if there is
-    one. Reads every byte once.
+    """The packager's segments in `folder` become a package, with the reports in it. Reads every
+    byte once.
 
     Raises Problem `encode_failed` for segments that are not what the recipe wants, and
     `truncated_file` where frames of the master are missing.
@@ -63,7 +62,7 @@ def finish_package(
         _rendition(folder, one, recipe, languages.get(one.rendition_id)) for one in measured
     )
     duration_s = float(recipe.source.cadence.frames / recipe.source.frame_rate)
-    texts = _manifests(measured, renditions, duration_s) | _told(report)
+    texts = _manifests(measured, renditions, duration_s) | reports.texts(renditions)
     files = tuple(_write(folder, path, text.encode()) for path, text in texts.items())
     inventory = Inventory(
         title_id=title_id,
@@ -139,13 +138,6 @@ def _manifests(
     }
     manifests[dash.MPD_PATH] = dash.mpd(renditions, timelines, duration_s)
     return manifests
-
-
-def _told(report: LadderReport | None) -> dict[str, str]:
-    if report is None:
-        return {}
-    document = json.dumps(report.document(), indent=1) + "\n"
-    return {"report/ladder.json": document, "report/ladder.svg": report.drawing()}
 
 
 def _write(folder: Path, path: str, data: bytes) -> FileEntry:

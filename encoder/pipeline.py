@@ -12,6 +12,7 @@ from pathlib import Path
 
 from encoder.chunks import Chunk, cut
 from encoder.codecs import with_codecs
+from encoder.conformance import check_package
 from encoder.farm import Farm, Here, Order
 from encoder.ffmpeg import MASTER, join_argv, joined
 from encoder.hull import choose, curves
@@ -22,8 +23,10 @@ from encoder.packager import package_argv
 from encoder.pieces import ADDRESS_S, Kept, Piece, pieces_of
 from encoder.probe import probe
 from encoder.progress import OnProgress, Tally, at
+from encoder.quality import below, judge
 from encoder.recipe import Recipe, make_recipe
 from encoder.remux import remuxed
+from encoder.report import Reports
 from encoder.settings import EncoderSettings
 from encoder.source import Source
 from encoder.trials import MIN_TRIED, tried_out
@@ -98,14 +101,25 @@ async def encode(
         # and films fill about half of what their caps allow.
         check_room(folder, recipe.most_bytes * 3 // 2 + settings.spare_bytes)
         await _encode(folder, recipe, digest, settings, shop, on_progress)
+        on_progress(at("judge"))
+        judged = await judge(folder, recipe, settings)
+        promised = report.promised() if report is not None else {}
+        if fault := below(judged, promised, settings.quality_floor):
+            raise Problem("below_quality", f"The encode is not published: {fault}.")
         on_progress(at("package"))
         await _package(folder, recipe, settings)
         on_progress(at("package", 0.5))
         try:
             finishing = asyncio.to_thread(
-                finish_package, folder / _PACKAGE, recipe, title_id, package_id, report
+                finish_package,
+                folder / _PACKAGE,
+                recipe,
+                title_id,
+                package_id,
+                Reports(recipe, report, judged),
             )
             made = await unbroken(finishing)
+            await _conform(folder / _PACKAGE)
             (folder / _PACKAGE).rename(out)
         except OSError as error:
             raise disk_problem(error) from error
@@ -232,6 +246,15 @@ async def _join(
         raise _broke("join", failed) from failed
     for name in names:
         (folder / name).unlink()
+
+
+async def _conform(package: Path) -> None:
+    """The package keeps every rule that can be looked at without decoding it again."""
+    found = await check_package(package, decode=False)
+    if found.failed:
+        first = found.failed[0]
+        logger().error("not_conformant", rules=[rule.id for rule in found.failed])
+        raise Problem("not_conformant", f"{first.clause}: {first.sentence} {first.seen}.")
 
 
 async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> None:

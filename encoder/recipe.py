@@ -28,6 +28,7 @@ class VideoOutput:
     height: int
     max_bps: int
     crf: float
+    bps: int | None = None
     hdr: bool = False
 
 
@@ -98,6 +99,7 @@ def make_recipe(source: Source, ladder: Ladder) -> Recipe:
                 height=rung.height,
                 max_bps=rung.max_bps,
                 crf=rung.crf,
+                bps=rung.bps,
                 hdr=bool(source.colour.hdr) and rung.codec != "avc",
             )
             for rung in ladder.rungs

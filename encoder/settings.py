@@ -58,6 +58,15 @@ class EncoderSettings(Settings):
         -23.0, ge=-40, le=0, description="Loudness of all sound (EBU R 128); 0: as it is"
     )
     preset: Preset = Field("veryfast", description="x264's trade of time for bits")
+    quality: Literal["sampled", "full", "off"] = Field(
+        "sampled", description="How much of each rung is judged beside the film, by VMAF"
+    )
+    quality_floor: float = Field(
+        30.0,
+        ge=0,
+        le=100,
+        description="VMAF of the best rung, at least; else it is not published",
+    )
     max_duration_s: float = Field(6 * 3600.0, gt=0, description="Longest film that is taken")
     max_pixels: int = Field(
         MAX_PIXELS, gt=0, lt=1 << 31, description="Largest picture that is taken"

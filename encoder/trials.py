@@ -19,12 +19,12 @@ from encoder.codecs import Coding, codec_options
 from encoder.excerpts import excerpts
 from encoder.ffmpeg import MASTER, copies, explain, input_options
 from encoder.hull import Trial
-from encoder.ladder_choice import cap_bps, even_floor, fixed_ladder, picture_size
+from encoder.ladder_choice import cap_bps, even_floor, picture_size, tried_heights
 from encoder.pictures import conformed, in_sdr, scaled
 from encoder.pieces import Kept
 from encoder.settings import EncoderSettings
 from encoder.source import Source
-from encoder.vmaf import compare, read_log
+from encoder.vmaf import at_once, compare, read_log
 from media.inventory import sha256_of
 from runtime import programs
 from runtime.child import ChildFailed, run_child
@@ -39,8 +39,6 @@ MOST_EXCERPTS = 5
 # Of the film: three trials of every height of so much cost 0.4 of what the whole will.
 _SHARE = 0.13
 _JUDGED_S = 0.5  # of each excerpt, from its middle
-# Judged side by side, for the sake of memory: a comparison of 4K takes half a gigabyte.
-_PIXELS_AT_ONCE = 24 * 1280 * 720
 _REEL = "reel.mp4"
 
 
@@ -76,7 +74,7 @@ def plan(source: Source, gop_s: float) -> Plan:
     starts = excerpts(
         source.activity, source.duration_s, length_s, min(MOST_EXCERPTS, max(1, count))
     )
-    heights = [rung.height for rung in fixed_ladder(source).rungs]
+    heights = tried_heights(source)
     wanted = [(height, crf) for height in heights for crf in _CRFS]
     size = picture_size(source, even_floor(source.height))
     return Plan(tuple(starts), gop, size, tuple(wanted[-MAX_TRIALS:]), rate)
@@ -185,8 +183,7 @@ def judge_argv(tried: Plan, threads: int) -> list[str]:
 
 def _batches(tried: Plan) -> Iterator[Plan]:
     """The same plan in parts that can be judged at once."""
-    width, height = tried.size
-    count = max(1, _PIXELS_AT_ONCE // (width * height))
+    count = at_once(tried.size)
     for first in range(0, len(tried.wanted), count):
         yield replace(tried, wanted=tried.wanted[first : first + count])
 

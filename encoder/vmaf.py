@@ -18,6 +18,7 @@ from ffmpeg.nodes import FilterableStream
 # Trained on television at three picture heights; above 1080 lines it has a sister for 4K.
 _MODEL, _MODEL_4K = "version=vmaf_v0.6.1", "version=vmaf_4k_v0.6.1"
 _HD_LINES = 1200
+_PIXELS_AT_ONCE = 24 * 1280 * 720
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ def compare(
         shortest=1,
         repeatlast=0,
     )
+
+
+def at_once(size: tuple[int, int]) -> int:
+    """How many may be judged side by side, for the sake of memory: a comparison of 4K takes half a
+    gigabyte."""
+    return max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
 
 
 def read_log(raw: bytes, frames: int) -> list[float]:

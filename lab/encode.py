@@ -107,7 +107,7 @@ async def wall(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
 
 
 def _by_hand(film: Path, out: Path, made: "Package") -> list[str]:
-    """One command for these rungs, x264 at the same preset and CRF, and the sound."""
+    """One command for these rungs, x264 at the same preset and rates, and the sound."""
     videos = made.videos
     labels = "".join(f"[p{n}]" for n in range(len(videos)))
     graph = f"[0:v:0]split={len(videos)}{labels};" + ";".join(
@@ -120,7 +120,7 @@ def _by_hand(film: Path, out: Path, made: "Package") -> list[str]:
         rung = made.rungs[video.rendition_id]
         cap = rung["max_bps"]
         argv += ["-map", f"[v{n}]", "-c:v", "libx264", "-preset", "veryfast"]
-        argv += ["-crf", str(rung["crf"]), "-maxrate", str(cap), "-bufsize", str(cap * 3 // 2)]
+        argv += ["-b:v", str(rung["bps"]), "-maxrate", str(cap), "-bufsize", str(cap * 3 // 2)]
         argv += ["-g", str(gop), "-keyint_min", str(gop), "-sc_threshold", "0"]
         argv += [str(out / f"{video.rendition_id}.mp4")]
     for n, sound in enumerate(r for r in made.inventory.renditions if r.kind == "audio"):

@@ -14,7 +14,9 @@ from media.ids import JobId, Name, PackageId, SessionId, TitleId, UploadId, User
 Role = Literal["viewer", "operator", "admin"]
 TitleState = Literal["draft", "published"]
 # The stages of a job, in their order.
-Stage = Literal["waiting", "download", "probe", "ladder", "encode", "package", "publish", "done"]
+Stage = Literal[
+    "waiting", "download", "probe", "ladder", "encode", "judge", "package", "publish", "done"
+]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 # Text without control characters: terminals obey some, and PostgreSQL keeps no NUL.

@@ -9,13 +9,15 @@ AudioCodec = Literal["aac", "opus"]
 
 
 class Rung(BaseModel):
-    """One video target. `max_bps` caps the rate (VBV), `crf` sets the quality below the cap."""
+    """One video target. `max_bps` caps the rate (VBV); below the cap `crf` sets the quality, unless
+    `bps` sets the average rate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     codec: Codec = "avc"
     height: int = Field(ge=64, le=4320)
     max_bps: int = Field(ge=50_000, le=100_000_000)
     crf: float = Field(23.0, ge=10, le=60)  # on the codec's own scale
+    bps: int | None = Field(None, ge=50_000, le=100_000_000)
     # Tells two rungs of one height apart.
     mark: str = Field("", pattern=r"^([a-z0-9]{1,8})?$")
 
@@ -67,4 +69,6 @@ class Ladder(BaseModel):
         ):
             if len(set(names)) != len(names):
                 raise ValueError("two rungs have one name; `mark` tells them apart")
+        if any(rung.bps and rung.bps > rung.max_bps for rung in self.rungs):
+            raise ValueError("the average rate of a rung, bps, is above its cap, max_bps")
         return self

@@ -61,7 +61,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions) and fractions[-1] < 1
-    assert {p.stage for p in told} == {"probe", "encode", "package"}
+    assert {p.stage for p in told} == {"probe", "encode", "judge", "package"}
     assert sorted(path.name for path in folder.iterdir()) == ["film.mkv", "package"]
     return folder / "package"
 

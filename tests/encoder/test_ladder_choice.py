@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from encoder.cadence import Cadence
-from encoder.ladder_choice import cap_bps, fitted, fixed_ladder, picture_size, read_ladder
+from encoder.ladder_choice import (
+    cap_bps,
+    fitted,
+    fixed_ladder,
+    picture_size,
+    read_ladder,
+    tried_heights,
+)
 from encoder.source import AudioTrack, Colour, Source
 from media.ladder import Ladder, Rung
 from runtime.errors import Problem
@@ -24,29 +31,27 @@ def source(width: int, height: int, rate: str = "25", *languages: str) -> Source
     )
 
 
-@pytest.mark.parametrize(
-    ("size", "rungs"),
-    [
-        ((1280, 720), ["416x234", "640x360", "960x540", "1280x720"]),
-        ((1920, 1080), ["416x234", "640x360", "960x540", "1280x720", "1920x1080"]),
-        ((800, 332), ["564x234", "800x332"]),
-        ((1080, 1920), ["234x416", "360x640", "540x960", "720x1280", "1080x1920"]),
-        ((640, 480), ["312x234", "480x360", "640x480"]),
-        ((961, 541), ["416x234", "640x360", "960x540"]),
-        ((1281, 731), ["410x234", "630x360", "946x540", "1280x730"]),
-        ((64, 64), ["64x64"]),
-        ((426, 240), ["426x240"]),
-        ((4096, 2160), ["444x234", "682x360", "1024x540", "1366x720", "2048x1080", "2730x1440",
-                        "4096x2160"]),
-        ((7680, 4320), ["416x234", "640x360", "960x540", "1280x720", "1920x1080", "2560x1440",
-                        "3840x2160"]),
-        ((100, 8000), ["54x4320"]),
-    ],
-)  # fmt: skip
-def test_fixed_ladder(size: tuple[int, int], rungs: list[str]) -> None:
+SIZES = [
+    ((1280, 720), "416x234 640x360 768x432 768x432 960x540 1280x720 1280x720"),
+    ((1920, 1080), "416x234 640x360 768x432 768x432 960x540 1280x720 1280x720 1920x1080 1920x1080"),
+    ((800, 332), "564x234 800x332"),
+    ((1080, 1920), "234x416 360x640 432x768 432x768 540x960 720x1280 720x1280 1080x1920 1080x1920"),
+    ((640, 480), "312x234 480x360 640x480"),
+    ((961, 541), "416x234 640x360 768x432 768x432 960x540"),
+    ((1281, 731), "410x234 630x360 758x432 758x432 946x540 1280x730"),
+    ((64, 64), "64x64"),
+    ((426, 240), "426x240"),
+    ((7680, 4320), "416x234 640x360 768x432 768x432 960x540 1280x720 1280x720 1920x1080 1920x1080"
+                   " 2560x1440 3840x2160"),
+    ((100, 8000), "54x4320"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "rungs"), SIZES)
+def test_fixed_ladder(size: tuple[int, int], rungs: str) -> None:
     film = source(*size)
     found = [picture_size(film, rung.height) for rung in fixed_ladder(film).rungs]
-    assert [f"{width}x{height}" for width, height in found] == rungs
+    assert [f"{width}x{height}" for width, height in found] == rungs.split()
     for width, height in found:
         assert width % 2 == height % 2 == 0
         assert width <= film.width + 1 and height <= film.height
@@ -54,9 +59,28 @@ def test_fixed_ladder(size: tuple[int, int], rungs: list[str]) -> None:
         assert abs(width - height * film.width / film.height) <= 1.01
 
 
-def test_caps_grow_with_the_rungs_and_with_motion() -> None:
+def test_the_fixed_ladder_has_apples_rates() -> None:
+    rates = [rung.bps for rung in fixed_ladder(source(1920, 1080)).rungs]
+    kbps = (145, 365, 730, 1100, 2000, 3000, 4500, 6000, 7800)
+    for rate, told in zip(rates, kbps, strict=True):
+        assert rate == pytest.approx(told * 1000, rel=0.01)  # 416 is not quite 16/9 of 234
+    for size in ((3840, 2160), (1000, 1000), (1280, 800), (854, 480)):
+        rates = [rung.bps for rung in fixed_ladder(source(*size)).rungs]
+        assert rates == sorted(set(rates))
+    assert fixed_ladder(source(1280, 720, "60")).rungs[-1].bps == 6_364_000
+    low = [rung.rendition_id for rung in fixed_ladder(source(1280, 720)).rungs][-2:]
+    assert low == ["v-avc-720-low", "v-avc-720"]
+
+
+def test_a_film_is_tried_at_heights_up_to_its_own() -> None:
+    assert tried_heights(source(4096, 2160)) == [234, 360, 540, 720, 1080, 1440, 2160]
+    assert tried_heights(source(1281, 731)) == [234, 360, 540, 730]
+    assert tried_heights(source(720, 1280)) == [416, 640, 960, 1280]
+
+
+def test_caps_grow_with_the_picture_and_with_motion() -> None:
     film = source(3840, 2160)
-    caps = [rung.max_bps for rung in fixed_ladder(film).rungs]
+    caps = [cap_bps(film, height) for height in tried_heights(film)]
     assert caps == sorted(set(caps))
     assert cap_bps(source(1280, 720), 720) == 3_500_000
     assert cap_bps(source(1280, 720, "60"), 720) > 1.3 * 3_500_000

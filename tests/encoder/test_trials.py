@@ -133,4 +133,4 @@ async def test_a_film_whose_trials_fail_has_the_fixed_ladder(
     film = make_film(tmp_path / "film.mkv", seconds=1, size="320x180")
     made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
     assert [r.rendition_id for r in made.inventory.renditions if r.kind == "video"] == ["v-avc-180"]
-    assert not (tmp_path / "package" / "report").exists()
+    assert not (tmp_path / "package" / "report" / "ladder.json").exists()
