@@ -12,11 +12,15 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "acceptance.md"
+SEEN = ROOT / "docs" / "acceptance.json"
 CLIP = (
     Path(os.environ.get("NEARCAST_CLIPS", ROOT.parent / "shared" / "clips")) / "bbb_720p_30s.webm"
 )
@@ -34,9 +38,29 @@ class Row:
 
 
 def main() -> int:
-    """Runs everything; 0 when every promise that could be tried is kept."""
-    rows = [_demo(None), _demo(CLIP) if CLIP.exists() else _without_clip()]
-    rows += [
+    """Runs the parts that are named, or all; 0 when every promise that could be tried is kept. What
+    was not run stands in the page as it was seen before."""
+    unknown = set(sys.argv[1:]) - set(PARTS)
+    if unknown:
+        print(f"There is no part {min(unknown)!r}; there are {', '.join(PARTS)}.", file=sys.stderr)
+        return 2
+    seen = json.loads(SEEN.read_text()) if SEEN.exists() else {}
+    for name in sys.argv[1:] or PARTS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        rows = PARTS[name]()
+        seen[name] = {"on": f"{date.today():%Y-%m-%d}", "rows": [asdict(row) for row in rows]}
+        SEEN.write_text(json.dumps(seen, indent=1, ensure_ascii=False) + "\n")
+        PAGE.write_text(_page(seen))
+    print(PAGE.read_text())
+    return 0 if all(row["ok"] is not False for row in _all(seen)) else 1
+
+
+def _demos() -> list[Row]:
+    return [_demo(None), _demo(CLIP) if CLIP.exists() else _without_clip()]
+
+
+def _stories() -> list[Row]:
+    return [
         _tests(
             "in Chromium the film plays to its end through hls.js, and goes on after a SIGKILL",
             "tests/stories/test_browser.py",
@@ -53,25 +77,50 @@ def main() -> int:
             "Ctrl-C and SIGTERM leave no process and no half-written object",
             "tests/stories/test_ending.py",
         ),
-        _tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance"),
+    ]
+
+
+def _appliance() -> list[Row]:
+    return [_tests("the appliance refuses forged, expired and foreign tokens", "tests/appliance")]
+
+
+def _kills() -> list[Row]:
+    return [
         _tests(
             "killed 200 times at random, under load: no wrong byte, the budget holds, back in 2 s",
             "tests/appliance/test_kill.py",
             NEARCAST_KILLS="200",
-        ),
+        )
+    ]
+
+
+def _fuzz() -> list[Row]:
+    return [
         _tests(
             "the parser and the range code survive 500,000 inputs each",
             "tests/appliance/test_fuzz.py",
             NEARCAST_FUZZ="500000",
-        ),
-        _tests("the whole suite passes", "tests", "-n3"),
-        *_bench("serve", "nginx"),
-        *_bench("fill", "nginx"),
-        *_bench("fill", "varnish", "--case=herd"),
+        )
     ]
-    PAGE.write_text(_page(rows))
-    print(PAGE.read_text())
-    return 0 if all(row.ok is not False for row in rows) else 1
+
+
+def _suite() -> list[Row]:
+    return [_tests("the whole suite passes", "tests", "-n3")]
+
+
+# In this order: first what is quick to break, last what wants a quiet machine.
+PARTS: Mapping[str, Callable[[], list[Row]]] = {
+    "demo": _demos,
+    "stories": _stories,
+    "appliance": _appliance,
+    "kills": _kills,
+    "fuzz": _fuzz,
+    "suite": _suite,
+    "encode": lambda: _bench("encode", None),
+    "serve": lambda: _bench("serve", "nginx"),
+    "fill": lambda: _bench("fill", "nginx"),
+    "herd": lambda: _bench("fill", "varnish", "--case=herd"),
+}
 
 
 def _demo(film: Path | None) -> Row:
@@ -127,12 +176,17 @@ def _tests(promise: str, *arguments: str, **environment: str) -> Row:
     return Row(promise, seen, kept, f"{given}pytest {' '.join(arguments)}")
 
 
-def _bench(name: str, against: str, *arguments: str) -> list[Row]:
-    """A row for each bar of a bench, whose figures go to docs/benchmarks.md."""
-    argv = ["nearcast", "bench", name, f"--against={against}", *arguments]
+def _bench(name: str, against: str | None, *arguments: str) -> list[Row]:
+    """A row for each bar of a bench; figures beside a peer go to docs/benchmarks.md."""
+    argv = ["nearcast", "bench", name, *arguments]
+    if against:
+        argv.insert(3, f"--against={against}")
+    elif CLIP.exists():
+        films = ("bbb_720p_30s.webm", "tears_of_steel_70s.webm", "bbb_720p_5s_51.mp4")
+        argv += [f"--film={os.path.relpath(CLIP.parent / film, ROOT)}" for film in films]
     command = " ".join(argv)
     done = subprocess.run(
-        [sys.executable, "-m", *argv, "--doc", "--json"],
+        [sys.executable, "-m", *argv, *(["--doc"] if against else []), "--json"],
         capture_output=True,
         text=True,
         check=False,
@@ -144,7 +198,7 @@ def _bench(name: str, against: str, *arguments: str) -> list[Row]:
         said = {"code": "internal", "detail": (done.stdout + done.stderr)[-200:]}
     if "rows" not in said:
         kept = None if said["code"] == "missing_program" else False
-        return [Row(f"bench {name} against {against}", said["detail"], kept, command)]
+        return [Row(f"bench {name}", said["detail"], kept, command)]
     rows = []
     for row in said["rows"]:
         if row["bar"] is None:
@@ -159,19 +213,28 @@ def _bench(name: str, against: str, *arguments: str) -> list[Row]:
     return rows
 
 
-def _page(rows: list[Row]) -> str:
+def _all(seen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every row, with the day it was seen."""
+    for part in PARTS:
+        for row in seen.get(part, {}).get("rows", ()):
+            yield row | {"on": seen[part]["on"]}
+
+
+def _page(seen: dict[str, Any]) -> str:
     cores = len(os.sched_getaffinity(0))
     lines = [
         "# Acceptance",
         "",
         f"Written by `make accept` on {platform.system()} {platform.machine()}, {cores} cores, "
-        f"Python {platform.python_version()}.",
+        f'Python {platform.python_version()}. `make accept ARGS="kills serve"` runs some parts.',
         "",
-        "| | promise | seen | shown by |",
-        "|---|---|---|---|",
+        "| | promise | seen | on | shown by |",
+        "|---|---|---|---|---|",
     ]
     marks = {True: "✓", False: "✗", None: "–"}
-    lines += [f"| {marks[row.ok]} | {row.promise} | {row.seen} | `{row.command}` |" for row in rows]
+    for row in _all(seen):
+        cells = (marks[row["ok"]], row["promise"], row["seen"], row["on"], f"`{row['command']}`")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
