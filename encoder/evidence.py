@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from encoder import rates
 from media.dash import Mpd, Representation
-from media.hls import MediaPlaylist, Multivariant, Variant
+from media.hls import IFrames, MediaPlaylist, Multivariant, Variant
 from media.inventory import Inventory
 from media.mp4 import Fragment, Track, presentation
 
@@ -72,6 +72,24 @@ class Stream:
         """Seconds from the first sample to the end of the last."""
         return self.edges_s[-1] - self.edges_s[0]
 
+    @cached_property
+    def keys_s(self) -> dict[tuple[str, int, int], Fraction]:
+        """Key frames that can be decoded by themselves: the URI, offset and length of each, and the
+        exact seconds until the next one is shown, or the end."""
+        if self.track is None or self.playlist is None:
+            return {}
+        places = [
+            (segment.uri, key)
+            for segment, fragment in zip(self.playlist.segments, self.fragments, strict=True)
+            for key in fragment.keys
+        ]
+        offset, scale = self.track.edit_offset, self.track.timescale
+        shown = [Fraction(key.time - offset, scale) for _, key in places] + [self.edges_s[-1]]
+        return {
+            (uri, key.offset, key.length): after - at
+            for (uri, key), at, after in zip(places, shown, shown[1:], strict=False)
+        }
+
     @property
     def samples(self) -> int:
         """Frames of video, or coded frames of audio."""
@@ -128,6 +146,7 @@ class Evidence:
     ledger: Ledger | None
     streams: tuple[Stream, ...]
     unreadable: tuple[str, ...]
+    iframes: tuple[tuple[IFrames, MediaPlaylist], ...] = ()
 
     @cached_property
     def sound(self) -> list[Stream]:
@@ -166,6 +185,16 @@ class Evidence:
             if main is not None and all(group):
                 found.append((variant, main, [s for s in group if s is not None]))
         return found
+
+    @cached_property
+    def key_frames(self) -> list[tuple[IFrames, MediaPlaylist, Stream]]:
+        """I-frame playlists whose stream is sound, with it."""
+        by_init = {s.init_url: s for s in self.videos if s.playlist is not None}
+        return [
+            (told, playlist, by_init[playlist.init_uri])
+            for told, playlist in self.iframes
+            if playlist.init_uri in by_init
+        ]
 
     @cached_property
     def representations(self) -> list[tuple[Representation, Stream]]:

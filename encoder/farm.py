@@ -17,6 +17,7 @@ from encoder.settings import EncoderSettings
 
 # A film in several sizes keeps about so many cores busy, and the next one fills its pauses.
 _CORES_EACH = 4
+_SOUND_AT_ONCE = 2  # beside the pictures: they take one core each, and little memory
 
 
 OnFrames = Callable[[Piece, int], None]  # so many frames of it are done
@@ -45,13 +46,14 @@ class Farm(Protocol):
 
 
 class Here:
-    """Pieces are made by this process's own children, `at_once` of them for all films together."""
+    """Pieces are made by this process's own children, `at_once` chunks for all films together."""
 
     far = False
 
     def __init__(self, at_once: int = 0) -> None:
         cores = len(os.sched_getaffinity(0))
-        self._free = asyncio.Semaphore(at_once or 1 + cores // _CORES_EACH)
+        self._pictures = asyncio.Semaphore(at_once or 1 + cores // _CORES_EACH)
+        self._sound = asyncio.Semaphore(_SOUND_AT_ONCE)
 
     async def fill(self, order: Order) -> None:
         try:
@@ -63,7 +65,7 @@ class Here:
 
     async def _make(self, piece: Piece, order: Order) -> None:
         tell = partial(order.on_frames, piece)
-        async with self._free:
+        async with self._pictures if piece.frames else self._sound:
             await make(piece, order.master, order.kept, order.settings, order.place, tell)
 
 

@@ -16,7 +16,14 @@ from encoder.evidence import Decoded, Evidence, Ledger, Stream
 from encoder.places import Folder, Place, open_web
 from encoder.settings import MAX_PIXELS
 from media.dash import MPD_PATH, Mpd, read_mpd
-from media.hls import MULTIVARIANT_PATH, Multivariant, read_media, read_multivariant
+from media.hls import (
+    MULTIVARIANT_PATH,
+    IFrames,
+    MediaPlaylist,
+    Multivariant,
+    read_media,
+    read_multivariant,
+)
 from media.inventory import (
     INVENTORY_NAME,
     MAX_FILE_LIST_BYTES,
@@ -113,6 +120,7 @@ class _Gathering:
             why = "; ".join(self._unreadable) or "nothing is there"
             raise Problem("not_found", f"{self._source} has no manifest to check: {why}.")
         streams = await self._streams(hls, mpd)
+        iframes = await self._iframes(hls)
         return Evidence(
             source=self._source,
             hls=hls,
@@ -120,6 +128,7 @@ class _Gathering:
             ledger=await self._ledger(address),
             streams=tuple(streams),
             unreadable=tuple(self._unreadable),
+            iframes=tuple(iframes),
         )
 
     async def _manifest(
@@ -154,6 +163,15 @@ class _Gathering:
             if item.init_url not in known:
                 streams.append(await self._stream(item.id, item.init_url, item.segment_urls))
         return streams
+
+    async def _iframes(self, hls: Multivariant | None) -> list[tuple[IFrames, MediaPlaylist]]:
+        """The playlists of key frames; their bytes are those of the segments."""
+        found = []
+        for told in (hls.iframes if hls is not None else ())[:MAX_STREAMS]:
+            playlist = await self._manifest(told.uri, read_media)
+            if playlist is not None:
+                found.append((told, playlist))
+        return found
 
     async def _stream(self, name: str, init_url: str | None, urls: Sequence[str]) -> Stream:
         """The rendition, measured, and decoded when all of it is there."""
@@ -269,7 +287,8 @@ def _first_pathway(text: str, url: str) -> Multivariant:
     read = read_multivariant(text, url)
     first = read.first_pathway or read.variants[0].pathway_id
     kept = tuple(v for v in read.variants if v.pathway_id == first)
-    return replace(read, variants=kept or read.variants)
+    keys = tuple(i for i in read.iframes if i.pathway_id == first)
+    return replace(read, variants=kept or read.variants, iframes=keys or read.iframes)
 
 
 def _inventory(text: str, _url: str) -> Package:

@@ -1,8 +1,10 @@
 """Rules on HLS playlists, held against the segments that they name."""
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from encoder.evidence import Evidence, Stream
+from encoder.rates import peak_bps
 from encoder.rule import Seen, near, rule, said_of, seconds, together, wrong_rate
 
 
@@ -170,6 +172,57 @@ def language(e: Evidence) -> Seen:
     return Seen(wrong, ", ".join(sorted({m.language for m in e.hls.media if m.language})) or "none")
 
 
+@rule("Apple 6.1", "Every video rendition has an I-frame playlist.", needs=("hls", "video"))
+def iframes(e: Evidence) -> Seen:
+    have = {stream.name for _, _, stream in e.key_frames}
+    wrong = [
+        f"{stream.name} has none"
+        for stream in e.videos
+        if stream.playlist is not None and stream.name not in have
+    ]
+    return Seen(wrong, f"{len(have)} playlists")
+
+
+@rule(
+    "RFC 8216bis 4.4.3.6",
+    "I-frame playlists name key frames, and how long each is shown.",
+    needs=("iframes",),
+)
+def iframe_parts(e: Evidence) -> Seen:
+    wrong = []
+    count = 0
+    for _, playlist, stream in e.key_frames:
+        if not playlist.iframes_only:
+            wrong.append(f"{stream.name}: EXT-X-I-FRAMES-ONLY is not there")
+        for number, frame in enumerate(playlist.segments, start=1):
+            count += 1
+            lasts = stream.keys_s.get((frame.uri, *(frame.part or (0, 0))))
+            if lasts is None:
+                wrong.append(f"{stream.name}: part {number} is no key frame")
+            elif not near(frame.duration_s, lasts, stream.frame_s):
+                wrong.append(
+                    f"{stream.name}: part {number} says {frame.duration_s} s, is shown for"
+                    f" {seconds(lasts)}"
+                )
+    return Seen(wrong, f"{count} key frames")
+
+
+@rule(
+    "Apple 1.27",
+    "BANDWIDTH of I-frame playlists is measured, within 10 %.",
+    needs=("iframes",),
+)
+def iframe_bandwidth(e: Evidence) -> Seen:
+    wrong = []
+    for told, playlist, stream in e.key_frames:
+        sizes = [frame.part[1] for frame in playlist.segments if frame.part]
+        lengths = [Fraction(frame.duration_s) for frame in playlist.segments if frame.part]
+        if sizes:
+            peak = float(peak_bps(sizes, lengths, max(1, round(max(lengths)))))
+            wrong += wrong_rate(f"{stream.name}-iframes", told.bandwidth, peak, peak)
+    return Seen(wrong, ", ".join(f"{told.bandwidth / 1000:.0f}" for told, _, _ in e.key_frames))
+
+
 HLS_RULES = (
     extinf,
     target_duration,
@@ -185,6 +238,9 @@ HLS_RULES = (
     frame_rate,
     independent,
     language,
+    iframes,
+    iframe_parts,
+    iframe_bandwidth,
 )
 
 

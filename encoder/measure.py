@@ -12,7 +12,7 @@ from pathlib import Path
 from encoder import rates
 from encoder.packager import INIT
 from media.inventory import FileEntry, sha256_of
-from media.mp4 import Fragment, Track, presentation, read_segment, read_track
+from media.mp4 import Fragment, Key, Track, presentation, read_segment, read_track
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,23 @@ class Measured:
     def total_bytes(self) -> int:
         """Bytes of all files."""
         return sum(entry.bytes for entry in self.files)
+
+    def key_frames(self) -> list[tuple[FileEntry, Key, Fraction]]:
+        """Every key frame of a video track: its file, its place in that, and the exact time until
+        the next one is shown, or the end."""
+        if self.track.kind != "video":
+            return []
+        keys = [
+            (entry, key)
+            for entry, fragment in zip(self.segments, self.fragments, strict=True)
+            for key in fragment.keys
+        ]
+        end = self.track.edit_offset + self.start + sum(self.durations)
+        times = [key.time for _, key in keys] + [end]
+        return [
+            (entry, key, Fraction(after - key.time, self.track.timescale))
+            for (entry, key), after in zip(keys, times[1:], strict=True)
+        ]
 
     def segment_s(self) -> list[Fraction]:
         """The exact length of each segment."""
@@ -121,6 +138,17 @@ def peak_bps(one: Measured) -> int:
     lengths = one.segment_s()
     target_s = max(1, round(max(lengths)))
     return math.ceil(rates.peak_bps([entry.bytes for entry in one.segments], lengths, target_s))
+
+
+def iframe_peak_bps(one: Measured) -> int | None:
+    """The peak rate of the key frames alone, each of which lasts until the next, rounded up."""
+    keys = one.key_frames()
+    lengths = [length for _, _, length in keys]
+    if not keys or min(lengths) <= 0:
+        return None
+    sizes = [key.length for _, key, _ in keys]
+    target_s = max(1, round(max(lengths)))
+    return math.ceil(rates.peak_bps(sizes, lengths, target_s))
 
 
 def _numbered(folder: Path) -> Iterator[Path]:

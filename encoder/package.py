@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from encoder.measure import Measured, average_bps, check, measure_rendition, peak_bps
+from encoder.measure import (
+    Measured,
+    average_bps,
+    check,
+    iframe_peak_bps,
+    measure_rendition,
+    peak_bps,
+)
 from encoder.packager import INIT
 from encoder.recipe import SAMPLE_RATE, Recipe
 from encoder.report import Reports
@@ -103,6 +110,7 @@ def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None
         codecs=one.track.codecs,
         bandwidth=peak_bps(one),
         average_bandwidth=average_bps(one),
+        iframe_bandwidth=iframe_peak_bps(one),
         timescale=one.track.timescale,
         duration_s=float(one.duration_s),
         width=one.track.width,
@@ -132,6 +140,13 @@ def _manifests(
         ]
         init = f"{_BASE}{one.rendition_id}/{INIT}"
         manifests[f"hls/{one.rendition_id}.m3u8"] = hls.media_playlist(init, segments)
+        if iframe_peak_bps(one) is not None:
+            frames = [
+                hls.Segment(f"{_BASE}{entry.path}", float(length), (key.offset, key.length))
+                for entry, key, length in one.key_frames()
+            ]
+            name = hls.iframe_name(one.rendition_id)
+            manifests[f"hls/{name}.m3u8"] = hls.iframe_playlist(init, frames)
     timelines = {
         one.rendition_id: dash.Timeline(one.track.timescale, one.durations, one.start)
         for one in measured

@@ -12,7 +12,12 @@ SEGMENT = "$Number$.m4s"
 
 
 def package_argv(
-    program: str, rendition_ids: Sequence[str], segment_s: Fraction, timescale: int, folder: str
+    program: str,
+    rendition_ids: Sequence[str],
+    segment_s: Fraction,
+    gop_s: Fraction,
+    timescale: int,
+    folder: str,
 ) -> list[str]:
     """The command that cuts `{rendition_id}.mp4` of each into `{folder}/{rendition_id}/`."""
     argv = [program, "--quiet"]
@@ -26,6 +31,8 @@ def package_argv(
     # Cuts fall at the first key frame in each multiple of this. Half a tick less than the exact
     # length, since a little more (binary fractions are) would let a boundary slip one GOP.
     argv += ["--segment_duration", f"{float(segment_s - Fraction(1, 2 * timescale)):.9f}"]
+    # A fragment for each GOP: so every key frame can be decoded by the bytes in front of it.
+    argv += ["--fragment_duration", f"{float(gop_s - Fraction(1, 2 * timescale)):.9f}"]
     # Playlists and the MPD name each segment; a box that repeats it is weight.
     argv += ["--generate_sidx_in_media_segments=false"]
     # Creation times are 0 instead of now: the same master gives the same bytes.

@@ -6,7 +6,8 @@ pieces of the encode, is kept elsewhere as soon as it is done: whoever begins an
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from media.api import Progress
 from media.file_store import FileStore
 from media.inventory import sha256_of_file
 from media.ladder import Ladder
+from media.objects import StoreFull, StoreUnavailable
 from runtime import programs
 from runtime.child import ChildFailed, run_child
 from runtime.errors import Problem
@@ -78,9 +80,10 @@ async def encode(
     as `out`; its parent, if none is given.
 
     Raises Problem, for a master that cannot become a package with one of the codes of masters, else
-    `encode_failed`, `encode_timeout`, `disk_full` or `missing_program`; and StoreUnavailable.
+    `encode_failed`, `encode_timeout`, `below_quality`, `not_conformant`, `disk_full`,
+    `store_unavailable` or `missing_program`.
     """
-    with private_folder(place or out.parent) as folder:
+    with private_folder(place or out.parent) as folder, _store_troubles():
         shop = workshop or Workshop(
             Here(settings.at_once), Kept(FileStore(folder / "kept"), package_id)
         )
@@ -153,6 +156,17 @@ async def _ladder(
     chosen = choose(points, {height: cap_bps(source, height) for height in found})
     ladder = film_ladder(source, chosen)
     return ladder, LadderReport(tuple(trials), found, tuple(chosen), ladder)
+
+
+@contextmanager
+def _store_troubles() -> Iterator[None]:
+    """What a store says, as a Problem."""
+    try:
+        yield
+    except StoreFull:
+        raise Problem("disk_full") from None
+    except StoreUnavailable as error:
+        raise Problem("store_unavailable", f"The object store: {error}.") from error
 
 
 async def _encode(
@@ -259,7 +273,12 @@ async def _conform(package: Path) -> None:
 
 async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> None:
     argv = package_argv(
-        programs.packager(), recipe.rendition_ids, recipe.segment_s, recipe.timescale, _PACKAGE
+        programs.packager(),
+        recipe.rendition_ids,
+        recipe.segment_s,
+        recipe.gop_s,
+        recipe.timescale,
+        _PACKAGE,
     )
     (folder / _PACKAGE).mkdir()
     try:

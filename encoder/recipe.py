@@ -67,6 +67,11 @@ class Recipe:
         return self.gop_frames * self.segment_gops / self.source.frame_rate
 
     @property
+    def gop_s(self) -> Fraction:
+        """The exact length of a GOP."""
+        return self.gop_frames / self.source.frame_rate
+
+    @property
     def timescale(self) -> int:
         """Ticks per second in which each frame has a whole number of ticks."""
         ticks = self.source.frame_rate.numerator

@@ -119,10 +119,11 @@ class Worker:
         Raises Problem.
         """
         try:
+            kept = Kept(self._store, lease.package_id)
             stands = await standing(self._store, lease.title_id, lease.package_id)
             if stands is not None:  # an earlier attempt came that far and could not say so
+                await kept.clear()
                 return stands
-            kept = Kept(self._store, lease.package_id)
             with private_folder(self._folder) as folder:
                 master = folder / "upload"
                 digest = await self._download(lease, master, on_progress)

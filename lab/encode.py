@@ -4,8 +4,10 @@ The encoder runs as people run it, `nearcast encode`, and its packages are judge
 every frame of every rung beside the film, by VMAF.
 """
 
+import asyncio
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 import ffmpeg
+import m3u8
 
 from encoder.vmaf import compare, read_log, summary
 from lab.bench import Bar, Effort, Row, alone, alternate, row_of, skipped
@@ -133,13 +136,13 @@ def _by_hand(film: Path, out: Path, made: "Package") -> list[str]:
 
 
 async def chunks(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
-    """The fixed ladder, in chunks of a segment each, beside the same in one piece: the bits for the
-    same quality, over all rungs."""
+    """The film's own ladder, in chunks of a segment each, beside the same in one piece: the bits
+    for the same quality, over all rungs."""
     rows = []
     for title, film in films.paths.items():
         tell(f"{name} {title}")
-        whole = await _encode(films, film, f"{title}-whole", "apple", chunk_s=100_000)
-        parts = await _encode(films, film, f"{title}-parts", "apple", chunk_s=6)
+        whole = await _encode(films, film, f"{title}-whole", "auto", chunk_s=100_000)
+        parts = await _encode(films, film, f"{title}-parts", "auto", chunk_s=6)
         a, b = [await _rated(films, film, one, whole.size) for one in (parts, whole)]
         frames = [[video.frames for video in one.videos] for one in (parts, whole)]
         more = bd_rate(a, b)
@@ -177,6 +180,88 @@ async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
     pairs = await alternate(films.effort.pairs, one, two)
     row = row_of(name, "s", pairs, "two workers", Bar(1.6, "more"))
     return [replace(row, notes={"film": title})]
+
+
+# Figures that others measure, too.
+
+_TOOL = "ffmpeg-quality-metrics"
+
+
+async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """VMAF of every rung, by us and by a program of somebody else's.
+
+    That one compares the streams as they are, and ffmpeg converts one that says BT.709 for one that
+    says nothing: so it gets the film with what our rungs say written into its headers, its pictures
+    untouched, and both at their frames' numbers.
+    """
+    bar = Bar(0.3, "less", "ours")
+    tool = shutil.which(_TOOL)
+    if tool is None:
+        why = f"{_TOOL} is not installed: pip install {_TOOL}"
+        return [skipped(name, "VMAF apart", _TOOL, bar, why)]
+    tell(name)
+    title, film = next(iter(films.paths.items()))
+    made = await _encode(films, film, f"{title}-vmaf", "apple")
+    ours = await _rated(films, film, made, made.size)
+    reference = await _labelled(films.folder, film)
+    theirs = []
+    for rung in made.videos:
+        await asyncio.to_thread(_whole, films.folder, made, rung)
+        assert rung.frame_rate
+        argv = [tool, "--ffmpeg-path", programs.ffmpeg(), "--metrics", "vmaf", "--no-summary"]
+        argv += ["--framerate", f"{rung.frame_rate:.6f}"]
+        said = json.loads(await _run([*argv, str(films.folder / "rung.mp4"), str(reference)]))
+        theirs.append(fmean(frame["vmaf"] for frame in said["vmaf"]))
+    apart = [abs(one.vmaf - other) for one, other in zip(ours, theirs, strict=True)]
+    notes = {"ours": [round(one.vmaf, 3) for one in ours], "theirs": [round(v, 3) for v in theirs]}
+    return [replace(alone(name, "VMAF apart", round(max(apart), 3), bar), notes=notes)]
+
+
+async def _labelled(folder: Path, film: Path) -> Path:
+    """The film with BT.709 in its headers."""
+    out = folder / "labelled.mkv"
+    argv = [programs.ffprobe(), "-v", "error", "-select_streams", "v:0"]
+    said = await _run([*argv, "-show_entries", "stream=codec_name", "-of", "csv=p=0", str(film)])
+    codec = said.decode().strip()
+    numbers = "colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1"
+    written = f"{codec}_metadata={'color_space=bt709' if codec == 'vp9' else numbers}"
+    argv = [programs.ffmpeg(), "-v", "error", "-y", "-i", str(film), "-map", "0:v:0", "-c", "copy"]
+    await _run([*argv, "-bsf:v", written, str(out)])
+    return out
+
+
+async def bandwidth(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
+    """What HLS and DASH declare, beside what the files of every rendition weigh: by the lengths in
+    the playlists, not by how we measure."""
+    ratios = []
+    for title, film in films.paths.items():
+        tell(f"{name} {title}")
+        made = await _encode(films, film, f"{title}-bandwidth", "auto")
+        for rendition in made.inventory.renditions:
+            average, peak = _weighed(made.folder, rendition.rendition_id)
+            ratios.append(rendition.average_bandwidth / average)
+            ratios.append(rendition.bandwidth / peak)
+    most, least = Bar(1.10, "less", "ours"), Bar(1.0, "more", "ours")
+    return [
+        alone(f"{name}-most", "declared ÷ measured", round(max(ratios), 4), most),
+        alone(f"{name}-least", "declared ÷ measured", round(min(ratios), 4), least),
+    ]
+
+
+def _weighed(package: Path, name: str) -> tuple[float, float]:
+    """Average and peak, in bits per second, of a media playlist (RFC 8216bis, 4.4.6.2)."""
+    playlist = m3u8.load(str(package / "hls" / f"{name}.m3u8"))
+    lengths = [float(segment.duration) for segment in playlist.segments]
+    bits = [8 * (package / "hls" / str(s.uri)).stat().st_size for s in playlist.segments]
+    target = float(playlist.target_duration)
+    runs = [
+        (sum(bits[first:end]), sum(lengths[first:end]))
+        for first in range(len(bits))
+        for end in range(first + 1, len(bits) + 1)
+        if 0.5 * target <= sum(lengths[first:end]) <= 1.5 * target
+    ]
+    average = sum(bits) / sum(lengths)
+    return average, max((weight / lasts for weight, lasts in runs), default=average)
 
 
 # Ladders.
@@ -217,7 +302,14 @@ def _pair(case: str, unit: str, bps: tuple[float, float], bar: Bar) -> Row:
 
 
 Case = Callable[[str, Films, Callable[[str], None]], Awaitable[list[Row]]]
-CASES: Mapping[str, Case] = {"wall": wall, "chunks": chunks, "farm": farm, "ladder": ladder}
+CASES: Mapping[str, Case] = {
+    "wall": wall,
+    "chunks": chunks,
+    "farm": farm,
+    "ladder": ladder,
+    "vmaf": vmaf,
+    "bandwidth": bandwidth,
+}
 
 
 # Packages, from outside.
@@ -258,14 +350,20 @@ async def _rated(films: Films, film: Path, made: Package, size: tuple[int, int])
     """Every rung, every frame, in the film's own size."""
     rated = []
     for rung in made.videos:
-        listed = FileList.model_validate_json((made.folder / rung.file_list.path).read_bytes())
-        whole = films.folder / "rung.mp4"
-        with whole.open("wb") as out:
-            for entry in listed.files:
-                out.write((made.folder / entry.path).read_bytes())
+        whole = await asyncio.to_thread(_whole, films.folder, made, rung)
         scores = await _judge(films.folder, film, whole, rung, size)
         rated.append(Rated(rung.rendition_id, float(rung.average_bandwidth), summary(scores).mean))
     return rated
+
+
+def _whole(folder: Path, made: Package, rung: Rendition) -> Path:
+    """The rung in one file."""
+    listed = FileList.model_validate_json((made.folder / rung.file_list.path).read_bytes())
+    whole = folder / "rung.mp4"
+    with whole.open("wb") as out:
+        for entry in listed.files:
+            out.write((made.folder / entry.path).read_bytes())
+    return whole
 
 
 async def _judge(

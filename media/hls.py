@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from media.hls_reader import (
     Alternative,
+    IFrames,
     MediaPlaylist,
     Multivariant,
     Segment,
@@ -27,12 +28,15 @@ from media.inventory import Rendition
 
 __all__ = [
     "Alternative",
+    "IFrames",
     "MediaPlaylist",
     "Multivariant",
     "PathwayBase",
     "Segment",
     "Variant",
     "check_pathways",
+    "iframe_name",
+    "iframe_playlist",
     "media_playlist",
     "multivariant",
     "read_media",
@@ -131,6 +135,28 @@ def media_playlist(
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
+def iframe_playlist(init_uri: str, frames: Sequence[Segment]) -> str:
+    """The playlist of one rendition's key frames (RFC 8216bis, 4.4.3.6): parts of its segments,
+    each of which lasts until the next one is shown. ValueError for a whole segment."""
+    if not frames or any(frame.part is None for frame in frames):
+        raise ValueError("an I-frame playlist names parts of segments")
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-VERSION:{VERSION}",
+        f"#EXT-X-TARGETDURATION:{target_duration(frames)}",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-I-FRAMES-ONLY",
+        "#EXT-X-INDEPENDENT-SEGMENTS",
+        f"#EXT-X-MAP:URI={_quoted(_line(init_uri))}",
+    ]
+    for frame in frames:
+        assert frame.part is not None
+        offset, length = frame.part
+        lines += [f"#EXTINF:{frame.duration_s:.6f},", f"#EXT-X-BYTERANGE:{length}@{offset}"]
+        lines.append(_line(frame.uri))
+    return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+
+
 def target_duration(segments: Sequence[Segment]) -> int:
     """The longest segment in whole seconds, half a second rounded up."""
     return max(1, math.floor(max(segment.duration_s for segment in segments) + 0.5))
@@ -151,6 +177,9 @@ def _pathway(renditions: Sequence[Rendition], base: PathwayBase) -> Iterator[str
     for group_id, members in list(groups.items()) or [(None, [])]:
         for main in videos or members[:1]:
             yield from _variant(main, base, group_id, members, ranges=ranges)
+    for video in videos:
+        if video.iframe_bandwidth is not None:
+            yield _iframe_variant(video, base, ranges=ranges)
 
 
 def _audio_groups(
@@ -218,6 +247,23 @@ def _variant(
         PATHWAY_ID=_quoted(base.id),
     )
     return f"#EXT-X-STREAM-INF:{fields}", _line(_playlist_of(main, base))
+
+
+def _iframe_variant(video: Rendition, base: PathwayBase, *, ranges: bool) -> str:
+    return "#EXT-X-I-FRAME-STREAM-INF:" + _attributes(
+        BANDWIDTH=str(video.iframe_bandwidth),
+        CODECS=_quoted(video.codecs),
+        RESOLUTION=f"{video.width}x{video.height}",
+        VIDEO_RANGE=(video.video_range or "SDR") if ranges else None,
+        STABLE_VARIANT_ID=_quoted(iframe_name(video.rendition_id)),
+        PATHWAY_ID=_quoted(base.id),
+        URI=_quoted(_line(f"{base.base_url}hls/{iframe_name(video.rendition_id)}.m3u8")),
+    )
+
+
+def iframe_name(rendition_id: str) -> str:
+    """What the key frames of a rendition are called: its playlist, and its stable id."""
+    return f"{rendition_id}-iframes"
 
 
 def _worst(main: Rendition, group: Sequence[Rendition], rate: Callable[[Rendition], int]) -> int:

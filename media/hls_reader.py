@@ -20,6 +20,7 @@ _MAX_TAGS = {
     "#EXTINF": MAX_SEGMENTS,
     "#EXT-X-STREAM-INF": MAX_VARIANTS,
     "#EXT-X-MEDIA:": MAX_VARIANTS,
+    "#EXT-X-I-FRAME-STREAM-INF": MAX_VARIANTS,
     "#EXT-X-KEY": 64,  # each is compared with all before it
     "#EXT-X-MAP": 64,
 }
@@ -28,10 +29,12 @@ _MAX_BPS = 10**12
 
 @dataclass(frozen=True)
 class Segment:
-    """A media segment, as a playlist names it."""
+    """A media segment, as a playlist names it; `part` are offset and length in bytes, where it is
+    not all of the file."""
 
     uri: str
     duration_s: float
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,17 @@ class Variant:
     resolution: tuple[int, int] | None
     frame_rate: float | None
     audio: str | None
+    pathway_id: str | None
+    stable_id: str | None
+
+
+@dataclass(frozen=True)
+class IFrames:
+    """An EXT-X-I-FRAME-STREAM-INF that was read; `uri` is absolute."""
+
+    uri: str
+    bandwidth: int
+    codecs: str | None
     pathway_id: str | None
     stable_id: str | None
 
@@ -72,6 +86,7 @@ class Multivariant:
     independent_segments: bool
     steering_url: str | None
     first_pathway: str | None
+    iframes: tuple[IFrames, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,7 @@ class MediaPlaylist:
     vod: bool
     ended: bool
     independent_segments: bool
+    iframes_only: bool = False
 
 
 def read_multivariant(text: str, base_url: str) -> Multivariant:
@@ -98,6 +114,7 @@ def read_multivariant(text: str, base_url: str) -> Multivariant:
         independent_segments=bool(parsed.is_independent_segments),
         steering_url=urljoin(base_url, steering.uri) if steering else None,
         first_pathway=steering.pathway_id if steering else None,
+        iframes=tuple(_read_iframes(item, base_url) for item in parsed.iframe_playlists),
     )
 
 
@@ -109,11 +126,15 @@ def read_media(text: str, base_url: str) -> MediaPlaylist:
     maps = {item.uri for item in parsed.segment_map}
     if len(maps) > 1:
         raise ValueError("a playlist with several initialization segments is not read")
+    iframes_only = bool(parsed.is_i_frames_only)
     segments = []
     for item in parsed.segments:
-        if not item.uri or item.byterange or not 0 < (item.duration or 0) < math.inf:
-            raise ValueError("a segment without address or duration, or a part of a file")
-        segments.append(Segment(urljoin(base_url, item.uri), float(item.duration)))
+        if not item.uri or not 0 < (item.duration or 0) < math.inf:
+            raise ValueError("a segment without address or duration")
+        if item.byterange and not iframes_only:
+            raise ValueError("a segment that is a part of a file")
+        part = _read_part(item.byterange) if item.byterange else None
+        segments.append(Segment(urljoin(base_url, item.uri), float(item.duration), part))
     init = next(iter(maps), None)
     return MediaPlaylist(
         target_duration_s=int(parsed.target_duration),
@@ -122,7 +143,16 @@ def read_media(text: str, base_url: str) -> MediaPlaylist:
         vod=parsed.playlist_type == "vod",
         ended=bool(parsed.is_endlist),
         independent_segments=bool(parsed.is_independent_segments),
+        iframes_only=iframes_only,
     )
+
+
+def _read_part(text: str) -> tuple[int, int]:
+    """`n@o` (4.4.4.2): offset and length. That of the part before is not looked up."""
+    length, at, offset = text.partition("@")
+    if not at or not length.isdecimal() or not offset.isdecimal():
+        raise ValueError("an EXT-X-BYTERANGE without length and offset")
+    return int(offset), int(length)
 
 
 def _parse(text: str) -> m3u8.M3U8:
@@ -155,6 +185,19 @@ def _read_variant(item: m3u8.Playlist, base_url: str) -> Variant:
         resolution=info.resolution,
         frame_rate=info.frame_rate,
         audio=info.audio,
+        pathway_id=info.pathway_id,
+        stable_id=info.stable_variant_id,
+    )
+
+
+def _read_iframes(item: m3u8.IFramePlaylist, base_url: str) -> IFrames:
+    info = item.iframe_stream_info
+    if not item.uri or not 0 < (info.bandwidth or 0) < _MAX_BPS:
+        raise ValueError("an I-frame playlist says no URI or BANDWIDTH, or one that cannot be")
+    return IFrames(
+        uri=urljoin(base_url, item.uri),
+        bandwidth=info.bandwidth,
+        codecs=info.codecs,
         pathway_id=info.pathway_id,
         stable_id=info.stable_variant_id,
     )

@@ -73,7 +73,8 @@ class Rendition(BaseModel):
     """One encoded rung or audio track, as manifests describe it.
 
     Bandwidths are in bits per second and measured from the segments' bytes: `bandwidth` is the
-    peak, `average_bandwidth` that of the whole, as RFC 8216bis defines them (4.1, 4.4.6.2).
+    peak, `average_bandwidth` that of the whole, as RFC 8216bis defines them (4.1, 4.4.6.2), and
+    `iframe_bandwidth` the peak of the key frames alone, where they have a playlist.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +85,7 @@ class Rendition(BaseModel):
     )  # RFC 6381: avc1.64001f, mp4a.40.2
     bandwidth: int = Field(gt=0)
     average_bandwidth: int = Field(gt=0)
+    iframe_bandwidth: int | None = Field(None, gt=0)
     timescale: int = Field(gt=0)
     duration_s: float = Field(gt=0)
     width: int | None = None

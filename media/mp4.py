@@ -56,12 +56,22 @@ class Track:
     defaults: Defaults = NO_DEFAULTS
 
 
+class Key(NamedTuple):
+    """A key frame that can be decoded by the bytes of the segment from `offset` on, `length` of
+    them: the `moof` in front of it and its sample. Shown at `time`, in ticks, before the track's
+    edit list."""
+
+    offset: int
+    length: int
+    time: int
+
+
 @dataclass(frozen=True)
 class Fragment:
     """A whole media segment, all its moofs added up; times in ticks of the track.
 
     `decode_time` is its first `tfdt`, `presentation_time` the earliest composition time of any
-    of its samples, both before the track's edit list.
+    of its samples, both before the track's edit list. `keys` are those at the head of a `moof`.
     """
 
     decode_time: int
@@ -69,6 +79,7 @@ class Fragment:
     samples: int
     starts_with_sync: bool
     presentation_time: int = 0
+    keys: tuple[Key, ...] = ()
 
 
 class _Box(NamedTuple):
@@ -78,12 +89,16 @@ class _Box(NamedTuple):
 
 class _Run(NamedTuple):
     """One `trun`: ticks, count, whether its first sample is sync, the lowest composition time
-    relative to the run's start."""
+    relative to the run's start; and of its first sample its bytes, where they begin, seen from the
+    `moof`, and its composition offset."""
 
     duration: int
     samples: int
     sync: bool
     earliest: int
+    first_bytes: int = 0
+    first_at: int = 0
+    first_offset: int = 0
 
 
 def read_track(init: bytes) -> Track:
@@ -317,11 +332,16 @@ def _defaults(moov: memoryview) -> Defaults:
 
 def _segment(data: memoryview, trex: Defaults) -> Fragment:
     runs: list[tuple[int, _Run]] = []  # each with the decode time of its first sample
-    boxes = list(_boxes(data))
-    for box in boxes:
+    keys: list[Key] = []
+    boxes = []
+    for start, box in _placed(data):
+        boxes.append(box)
         if box.kind == b"moof":
-            runs += _moof(box.body, trex)
-    runs = [(at, run) for at, run in runs if run.samples]
+            found = [(at, run) for at, run in _moof(box.body, trex) if run.samples]
+            runs += found
+            at, run = found[0] if found else (0, None)
+            if run is not None and run.sync and run.first_at > 0 and run.first_bytes:
+                keys.append(Key(start, run.first_at + run.first_bytes, at + run.first_offset))
     if not runs:
         raise ValueError("the segment has no samples")
     if not any(box.kind == b"mdat" for box in boxes):
@@ -338,6 +358,7 @@ def _segment(data: memoryview, trex: Defaults) -> Fragment:
         samples=sum(run.samples for _, run in runs),
         starts_with_sync=first.sync,
         presentation_time=min(at + run.earliest for at, run in runs),
+        keys=tuple(key for key in keys if key.offset + key.length <= len(data)),
     )
 
 
@@ -371,7 +392,10 @@ def _trun(trun: memoryview, defaults: Defaults) -> _Run:
     """Track run (8.8.8). Per-sample fields are walked only when their bytes are there."""
     flags = _flags(trun)
     (count,) = struct.unpack_from(">I", trun, 4)
-    at = 8 + (4 if flags & 0x1 else 0)
+    at, data_at = 8, 0
+    if flags & 0x1:
+        (data_at,) = struct.unpack_from(">i", trun, at)
+        at += 4
     first_flags = None
     if flags & 0x4:
         (first_flags,) = struct.unpack_from(">I", trun, at)
@@ -382,18 +406,24 @@ def _trun(trun: memoryview, defaults: Defaults) -> _Run:
         raise ValueError("a track run announces more samples than it describes")
     if not fields:
         flag = defaults.flags if first_flags is None else first_flags
-        return _Run(count * defaults.duration, count, not flag & _NON_SYNC, 0)
+        sync = not flag & _NON_SYNC
+        return _Run(count * defaults.duration, count, sync, 0, defaults.size, data_at)
     # Composition offsets are signed in version 1; in version 0 no real one reaches the sign bit.
     layout = struct.Struct(">" + "".join("i" if bit == 0x800 else "I" for bit in fields))
     place = {bit: number for number, bit in enumerate(fields)}
     time, earliest = 0, None
+    first_bytes, first_offset = defaults.size, 0
     for row in layout.iter_unpack(samples[: count * layout.size]):
         if first_flags is None:
             first_flags = row[place[0x400]] if 0x400 in place else defaults.flags
         shown = time + (row[place[0x800]] if 0x800 in place else 0)
+        if earliest is None:
+            first_offset = shown
+            first_bytes = row[place[0x200]] if 0x200 in place else defaults.size
         earliest = shown if earliest is None else min(earliest, shown)
         time += row[place[0x100]] if 0x100 in place else defaults.duration
-    return _Run(time, count, not (first_flags or 0) & _NON_SYNC, earliest or 0)
+    sync = not (first_flags or 0) & _NON_SYNC
+    return _Run(time, count, sync, earliest or 0, first_bytes, data_at, first_offset)
 
 
 # Boxes
@@ -401,6 +431,11 @@ def _trun(trun: memoryview, defaults: Defaults) -> _Run:
 
 def _boxes(data: memoryview) -> Iterator[_Box]:
     """The boxes that lie side by side in `data` (4.2). ValueError when one reaches beyond it."""
+    return (box for _, box in _placed(data))
+
+
+def _placed(data: memoryview) -> Iterator[tuple[int, _Box]]:
+    """The same, each with where it begins."""
     at = 0
     for _ in range(MAX_BOXES):
         if at == len(data):
@@ -414,7 +449,7 @@ def _boxes(data: memoryview) -> Iterator[_Box]:
             size = len(data) - at
         if size < header or at + size > len(data):
             raise ValueError(f"the box {kind!r} does not fit where it stands")
-        yield _Box(kind, data[at + header : at + size])
+        yield at, _Box(kind, data[at + header : at + size])
         at += size
     raise ValueError(f"more than {MAX_BOXES} boxes lie side by side")
 

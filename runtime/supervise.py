@@ -21,8 +21,9 @@ from runtime.log import logger
 READY_S = 60.0
 STOP_S = 12.0
 BACKOFF_S = (0.1, 5.0)
-# One that had got ready is back within two seconds, start included, however often it dies.
-READY_BACKOFF_S = (0.1, 0.8)
+# One that had got ready is back within two seconds, however often it dies, and were it killed once
+# more while it starts.
+READY_BACKOFF_S = (0.1, 0.3)
 _PATIENCE = 5
 _STEADY_S = 1.0  # a child that lived this long starts its back-off anew
 _MAX_READY_BYTES = 64 * 1024
@@ -148,17 +149,17 @@ class Daemon:
             code = await self.process.wait()
             logger().warning("ended", daemon=self.name, code=code)
             deaths = 0 if loop.time() - began > _STEADY_S else deaths
-            backoff = READY_BACKOFF_S
+            failed = 0  # starts in a row that came to nothing: those alone call for patience
             while True:
                 self.died()
-                await asyncio.sleep(pause_s(deaths, backoff))
+                await asyncio.sleep(max(pause_s(deaths, READY_BACKOFF_S), pause_s(failed)))
                 deaths += 1
                 try:
                     await self._spawn()
                     break
                 except (Problem, OSError, ValueError) as error:  # no memory, or an odd last word
                     logger().error("not_restarted", daemon=self.name, why=str(error))
-                    backoff = BACKOFF_S
+                    failed += 1
 
     def _close_lifeline(self) -> None:
         if self._lifeline is not None:

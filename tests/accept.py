@@ -108,6 +108,17 @@ def _suite() -> list[Row]:
     return [_tests("the whole suite passes", "tests", "-n3")]
 
 
+def _matrix() -> list[Row]:
+    return [
+        _tests(
+            "masters of all kinds, in every codec: every rule kept, and played over HTTP",
+            "tests/encoder/test_matrix.py",
+            NEARCAST_MATRIX="1",
+            **({"NEARCAST_CLIPS": os.path.relpath(CLIP.parent, ROOT)} if CLIP.exists() else {}),
+        )
+    ]
+
+
 # In this order: first what is quick to break, last what wants a quiet machine.
 PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "demo": _demos,
@@ -116,6 +127,7 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "kills": _kills,
     "fuzz": _fuzz,
     "suite": _suite,
+    "matrix": _matrix,
     "encode": lambda: _bench("encode", None),
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),

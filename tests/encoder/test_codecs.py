@@ -129,7 +129,7 @@ async def test_hdr_stays_hdr_where_the_codec_can(tmp_path: Path) -> None:
     assert found["v-hevc-180"].codecs.startswith("hvc1.2.4.")  # Main 10
     assert found["v-av1-180"].codecs.endswith(".10")
     text = (tmp_path / "out" / "hls" / "master.m3u8").read_text()
-    assert text.count("VIDEO-RANGE=PQ") == 4 and text.count("VIDEO-RANGE=SDR") == 2
+    assert text.count("VIDEO-RANGE=PQ") == 8 and text.count("VIDEO-RANGE=SDR") == 4
     track = read_track((tmp_path / "out" / "v-av1-180" / "init.mp4").read_bytes())
     assert (track.width, track.height, track.video_range) == (320, 180, "PQ")
     report = await check_package(str(tmp_path / "out"))

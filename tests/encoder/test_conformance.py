@@ -197,11 +197,31 @@ BROKEN: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "no RESOLUTION": (change(MASTER, "RESOLUTION=320x180,", ""), {"resolution"}),
     "another FRAME-RATE": (change(MASTER, "FRAME-RATE=25.000", "FRAME-RATE=30"), {"frame-rate"}),
     "no LANGUAGE": (change(MASTER, 'LANGUAGE="en",', ""), {"language"}),
+    "no I-frame playlist": (
+        change(MASTER, r"#EXT-X-I-FRAME-STREAM-INF:.*v-avc-180-iframes.*\n", ""),
+        {"iframes"},
+    ),
+    "a part that is no key frame": (
+        change("hls/v-avc-180-iframes.m3u8", r"#EXT-X-BYTERANGE:\d+@", "#EXT-X-BYTERANGE:99@"),
+        {"iframe-parts"},
+    ),
+    "a key frame that is shown too long": (
+        change("hls/v-avc-180-iframes.m3u8", "#EXTINF:2.000000", "#EXTINF:2.300000"),
+        {"iframe-parts"},
+    ),
+    "not I-frames only": (
+        change("hls/v-avc-180-iframes.m3u8", "#EXT-X-I-FRAMES-ONLY\n", ""),
+        {"iframes", "manifests"},
+    ),
+    "a low BANDWIDTH of key frames": (
+        change(MASTER, r"(I-FRAME-STREAM-INF:BANDWIDTH)=\d+", r"\1=5000"),
+        {"iframe-bandwidth"},
+    ),
     "a wrong aspect": (widen, {"same-aspect"}),
     "swapped segments": (swap_segments, {"segments"}),
     "a gap between segments": (delay_segment, {"tfdt", "aligned", "mpd-duration"}),
-    "a segment without IDR": (start_without_sync, {"sync-start"}),
-    "other boundaries": (join_segments, {"aligned", "same-target"}),
+    "a segment without IDR": (start_without_sync, {"sync-start", "iframe-parts"}),
+    "other boundaries": (join_segments, {"aligned", "same-target", "iframe-parts"}),
     "a rung that ends early": (
         shorten("v-avc-180"),
         {"aligned", "same-frames", "same-length", "mpd-covers"},
@@ -222,7 +242,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "other facts in the MPD": (change(MPD, 'width="320"', 'width="321"'), {"mpd-facts"}),
     "a way out of the folder": (
         change(MEDIA, r"\.\./v-avc-180/2.m4s", "../../../v-avc-180/2.m4s?/../../../etc/passwd"),
-        set(),
+        {"iframe-parts"},  # which name the segment by its plain address
     ),
 }
 
