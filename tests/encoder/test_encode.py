@@ -118,12 +118,12 @@ def test_ffmpeg_plays_it_without_a_complaint(package: Path, manifest: str) -> No
     ffmpeg("-i", package / manifest, "-map", "0", "-f", "null", "-")
 
 
-async def test_key_frames_decode_by_themselves(package: Path) -> None:
+def test_key_frames_decode_by_themselves(package: Path) -> None:
     keys = package / "hls" / "v-avc-240-iframes.m3u8"
     assert keys.read_text().count("#EXT-X-BYTERANGE") == count_frames(keys) == 11  # GOPs
 
 
-def test_it_conforms(package: Path) -> None:
+async def test_it_conforms(package: Path) -> None:
     found = await check_package(str(package))
     assert found.ok, [(rule.id, rule.seen) for rule in found.rules if rule.ok is False]
 
