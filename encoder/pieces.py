@@ -184,8 +184,8 @@ async def make(
         reader = ProgressReader(frames=piece.frames)
 
         def take(line: str) -> None:
-            if reader.feed(line):
-                tell(max(0, min(reader.frame, piece.frames - 1)))  # not done until it is kept
+            if reader.feed(line) and piece.frames:
+                tell(min(reader.frame, piece.frames - 1))  # not done until it is kept
 
         limits = settings.limits(settings.encode_timeout_s, piece.most_bytes)
         try:
