@@ -83,11 +83,11 @@ async def _scenes(folder: Path) -> dict[str, Path]:
 
 
 async def wall(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
-    """From the film to the package, the fixed ladder, beside one ffmpeg that makes the same rungs
-    from one decode, as people write it by hand."""
+    """From the film to the package, the fixed ladder and nothing judged, beside one ffmpeg that
+    makes the same rungs from one decode, as people write it by hand."""
     tell(name)
     title, film = next(iter(films.paths.items()))
-    first = await _encode(films, film, f"{title}-wall", "apple")
+    first = await _encode(films, film, f"{title}-wall", "apple", quality="off")
     argv = _by_hand(film, films.folder / "by-hand", first)
     number = 0
 
@@ -95,7 +95,7 @@ async def wall(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
         nonlocal number
         number += 1
         began = time.monotonic()
-        await _encode(films, film, f"{title}-wall-{number}", "apple")
+        await _encode(films, film, f"{title}-wall-{number}", "apple", quality="off")
         return time.monotonic() - began
 
     async def peer() -> float:
@@ -185,6 +185,8 @@ async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
 # Figures that others measure, too.
 
 _TOOL = "ffmpeg-quality-metrics"
+_NUMBERS = "colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1"
+_IN_STREAM = {"vp9": "color_space=bt709", "h264": _NUMBERS, "hevc": _NUMBERS}
 
 
 async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
@@ -218,15 +220,16 @@ async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
 
 
 async def _labelled(folder: Path, film: Path) -> Path:
-    """The film with BT.709 in its headers."""
+    """The film with BT.709 in its headers: the stream's, where it has any, and the file's."""
     out = folder / "labelled.mkv"
     argv = [programs.ffprobe(), "-v", "error", "-select_streams", "v:0"]
     said = await _run([*argv, "-show_entries", "stream=codec_name", "-of", "csv=p=0", str(film)])
-    codec = said.decode().strip()
-    numbers = "colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1"
-    written = f"{codec}_metadata={'color_space=bt709' if codec == 'vp9' else numbers}"
+    codec = said.decode().split()[0].strip(",")
     argv = [programs.ffmpeg(), "-v", "error", "-y", "-i", str(film), "-map", "0:v:0", "-c", "copy"]
-    await _run([*argv, "-bsf:v", written, str(out)])
+    argv += ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"]
+    if codec in _IN_STREAM:
+        argv += ["-bsf:v", f"{codec}_metadata={_IN_STREAM[codec]}"]
+    await _run([*argv, str(out)])
     return out
 
 
