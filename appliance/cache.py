@@ -118,8 +118,7 @@ class Cache(Book):
         """Room for the file, evicting others, in the first of its folders that can have it. Raises
         Problem `cache_full` or `disk_full`."""
         self.check_fits(size)
-        if (leaving := self._leaving.get(key)) is not None:
-            await leaving.wait()
+        await self._has_gone(key)
         problem = Problem("cache_full", retry_after_s=2)
         for number in self.folders.places(key):
             stock = self.stocks[number]
@@ -129,6 +128,11 @@ class Cache(Book):
                 except Problem as refused:
                     problem = refused
         raise problem
+
+    async def _has_gone(self, key: str) -> None:
+        """No thread is unlinking what was held under this name."""
+        while (leaving := self._leaving.get(key)) is not None:
+            await leaving.wait()
 
     async def _begin(self, stock: Stock, key: str, size: int) -> Landing:
         stock.landing_bytes += size  # at once: fills that make room at the same time share none
@@ -199,6 +203,7 @@ class Cache(Book):
         """The file, whose digest is right, is held. After a power cut it is whole or gone. Raises
         Problem `disk_full`."""
         stock = landing.stock
+        await self._has_gone(landing.key)  # it was found, and evicted, while it came
         if not stock.in_service or stock.openings != landing.opening:
             raise Problem("disk_full", "The cache folder went out of service.")
         if landing.key in self:

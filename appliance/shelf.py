@@ -232,7 +232,8 @@ class Shelf:
         with suppress(FileNotFoundError), os.scandir(top) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                    found.append((entry.stat().st_mtime_ns, entry.name))
+                    with suppress(FileNotFoundError):  # this one has just left; others have not
+                        found.append((entry.stat().st_mtime_ns, entry.name))
         return [name for _, name in sorted(found, reverse=True)]
 
     def suspects(self) -> list[Path]:

@@ -27,6 +27,7 @@ class Upkeep:
         self._scrubber = scrubber
         self._retry_s = retry_s
         self._forgotten: set[int] = set()  # folders out of service, of which the index is rid
+        self._syncs = [asyncio.Lock() for _ in cache.stocks]  # a sync knows which files are its own
 
     async def run(self) -> None:
         """Returns never; what goes wrong with a disk is the folder's matter."""
@@ -75,6 +76,10 @@ class Upkeep:
         await asyncio.gather(*(self._sync_stock(stock, settle) for stock in self._cache.stocks))
 
     async def _sync_stock(self, stock: Stock, settle: bool) -> None:
+        async with self._syncs[stock.shelf.number]:
+            await self._sync_alone(stock, settle)
+
+    async def _sync_alone(self, stock: Stock, settle: bool) -> None:
         try:
             await self._settle(stock)
             if stock.fresh:

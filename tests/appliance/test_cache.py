@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -313,6 +314,31 @@ async def test_a_file_that_leaves_and_comes_at_once_is_there(tmp_path: Path) -> 
         await cache.close()
         assert files_below(tmp_path / "disk0") == set(cache)
         assert cache.used_bytes == len(cache) * MB <= cache.budget_bytes
+
+
+async def test_a_file_that_was_found_and_left_while_it_came_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path, 100 * MB)
+    landing = await cache.begin("pkg_x/v/0", MB)
+    cache.write(landing, bytes(MB), 0)
+    await put(cache, landing.key, bytes(MB))
+    stock, goes_on = cache.stocks[0], threading.Event()
+    unlink = stock.shelf.unlink
+
+    def slow(key: str, *, fresh: bool) -> int | None:
+        assert goes_on.wait(10)
+        return unlink(key, fresh=fresh)
+
+    monkeypatch.setattr(stock.shelf, "unlink", slow)
+    slots = stock.ration.victims(MB, 1)
+    leaving = asyncio.create_task(cache._unlink_off_loop(stock, slots))
+    commit = asyncio.create_task(cache.commit(landing, sha256_of(bytes(MB))))
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(leaving, commit)
+    assert read(cache, landing.key) == bytes(MB) and landing.key in cache
+    assert files_below(tmp_path / "disk0") == set(cache)
 
 
 async def test_many_fills_at_a_full_cache_all_get_room_in_turn(tmp_path: Path) -> None:

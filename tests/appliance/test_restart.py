@@ -217,6 +217,43 @@ async def test_what_leaves_while_it_is_found_stays_away(tmp_path: Path) -> None:
     assert len(again) == 9 and again.used_bytes == 9
 
 
+async def test_all_is_found_while_other_packages_come_and_go(tmp_path: Path) -> None:
+    """The scan reads a folder out of which the keeper evicts."""
+    cache = make_cache(tmp_path, 50 * MB)
+    for package in range(20):
+        await put(cache, f"pkg_{package}/v/1", b"x")
+    shelf, done = cache.stocks[0].shelf, threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for number in range(20):
+                shelf.path(f"pkg_gone-{number}", fresh=True).mkdir(exist_ok=True)
+            for number in range(20):
+                shelf.path(f"pkg_gone-{number}", fresh=True).rmdir()
+
+    busy = asyncio.create_task(asyncio.to_thread(come_and_go))
+    try:
+        for _ in range(200):
+            seen = await shelf.off_loop(lambda: [len(files) for files in shelf.walk(500)])
+            assert seen == [20]
+    finally:
+        done.set()
+        await busy
+
+
+async def test_syncs_at_once_settle_each_its_own(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, 50 * MB)
+    upkeep = upkeep_of(cache)
+
+    async def fill_and_sync(number: int) -> None:
+        await put(cache, f"pkg_x/v/{number}", b"x")
+        await upkeep.sync()
+
+    await asyncio.gather(*map(fill_and_sync, range(20)))
+    assert len(cache) == 20 and not cache.stocks[0].fresh
+    assert files_below(tmp_path / "disk0") == set(cache)
+
+
 def test_the_machine_has_a_boot_id() -> None:
     assert len(machine_boot_id()) == 36
 
