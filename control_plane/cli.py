@@ -1,6 +1,7 @@
 """Commands of the catalog: upload, titles, title, play."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from media.api import Job, NewTitle, Session, Title
 from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import REFUSED_MASTER, Problem
+from runtime.sidecars import read_named
 from runtime.titles import all_titles, find_title, is_title_id
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -57,14 +59,23 @@ def upload(
     priority: Annotated[
         int, typer.Option("--priority", min=-100, max=100, help="Encoded before lower ones.")
     ] = 0,
+    subtitles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subtitles",
+            metavar="LANGUAGE=FILE",
+            help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
+        ),
+    ] = None,
     data: DataOption = Path(".nearcast"),
     json: JsonOption = False,
 ) -> None:
     """Upload a film, and encode it.
 
-    Example: nearcast upload holiday.mp4 --title "Our holiday" --wait
+    Example: nearcast upload holiday.mp4 --title "Our holiday" --subtitles en=holiday.srt --wait
     """
-    work = _upload(data, file, title, wait, publish, priority, quiet=json)
+    new = _New(title, publish, priority, tuple(subtitles or ()))
+    work = _upload(data, file, new, wait, quiet=json)
     described = perform(work, json=json)
     if json:
         print_json(described)
@@ -177,16 +188,31 @@ def play(
         print(manifest_url(session, protocol.value))
 
 
-async def _upload(
-    data: Path, file: Path, name: str, wait: bool, publish: bool, priority: int, *, quiet: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _New:
+    """What is said of a film that is uploaded."""
+
+    title: str
+    publish: bool
+    priority: int
+    subtitles: tuple[str, ...]
+
+
+async def _upload(data: Path, file: Path, new: _New, wait: bool, *, quiet: bool) -> dict[str, Any]:
     size = master_size(file)
+    beside = [read_named(text) for text in new.subtitles]
     async with signed_in(data) as api:
-        title, made = await _find_or_make(api, name)
+        title, made = await _find_or_make(api, new.title)
         try:
             with upload_bar(size, quiet) as tell:
                 job = await send_master(
-                    api, title.title_id, file, publish=publish, priority=priority, tell=tell
+                    api,
+                    title.title_id,
+                    file,
+                    publish=new.publish,
+                    priority=new.priority,
+                    beside=beside,
+                    tell=tell,
                 )
         except BaseException:
             if made:  # a title without a film is of no use to anyone

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from control_plane.uploads import Uploads
 from media.api import CompleteUpload, Job, NewUpload, Upload
+from media.webvtt import MAX_BYTES as MAX_SUBTITLES_BYTES
 from runtime.api import Call
 from runtime.errors import Problem
 
@@ -32,6 +33,19 @@ class UploadsHttp:
         except TimeoutError:
             raise Problem("bad_request", f"The part took over {PART_TIMEOUT_S:.0f} s.") from None
         return web.Response(status=204, headers={"ETag": f'"{etag}"'})
+
+    async def put_subtitles(self, call: Call) -> None:
+        raw = bytearray()
+        try:
+            async with asyncio.timeout(PART_TIMEOUT_S):
+                async for piece in call.request.content.iter_any():
+                    raw += piece
+                    if len(raw) > MAX_SUBTITLES_BYTES:
+                        break  # and they are refused for it
+        except TimeoutError:
+            raise Problem("bad_request", f"They took over {PART_TIMEOUT_S:.0f} s.") from None
+        language = call.path["language"]
+        await self._uploads.put_subtitles(call.path["upload_id"], language, bytes(raw))
 
     async def complete(self, call: Call) -> Job:
         return await self._uploads.complete(call.path["upload_id"], call.body(CompleteUpload))

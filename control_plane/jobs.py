@@ -17,8 +17,10 @@ from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.housekeeping import LEFTOVERS
 from control_plane.packages import read_inventory
+from control_plane.parts import subtitles_of
 from control_plane.tables import JobRow, PackageRow, UploadRow
 from media.api import (
+    Beside,
     Job,
     JobComplete,
     JobFailed,
@@ -74,7 +76,7 @@ class Jobs:
                 raise Problem("unknown_upload")
             if open_upload.job_id is not None:
                 return job_of(await _get(session, open_upload.job_id))
-            row = self._row(upload, master_sha256)
+            row = self._row(open_upload, master_sha256)
             open_upload.job_id = row.job_id
             session.add(row)
         logger().info("job_queued", job_id=row.job_id, title_id=row.title_id)
@@ -128,6 +130,10 @@ class Jobs:
             package_id=row.package_id,
             master_key=row.master_key,
             master_sha256=row.master_sha256,
+            subtitles=tuple(
+                Beside(language=language, key=key)
+                for language, key in subtitles_of(row.master_key, row.subtitles).items()
+            ),
             expires_at=expires_at,
         )
 
@@ -265,6 +271,7 @@ class Jobs:
             master_sha256=master_sha256,
             publish=upload.publish,
             priority=upload.priority,
+            subtitles=upload.subtitles,
             state="queued",
             attempt=0,
             failures=0,

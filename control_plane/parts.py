@@ -53,6 +53,16 @@ def safe_name(filename: str) -> str:
     return f"{stem or 'master'}.{ending}" if ending else stem or "master"
 
 
+def subtitles_key(master: str, language: str) -> str:
+    """Where subtitles beside the master of this key lie."""
+    return f"{master}.{language.lower()}.vtt"
+
+
+def subtitles_of(master: str, languages: str) -> dict[str, str]:
+    """Languages and keys; `languages` as the database has them."""
+    return {one: subtitles_key(master, one) for one in languages.split(",") if one}
+
+
 def master_key(title_id: str, filename: str, upload_id: str, *, taken: bool = False) -> str:
     """`masters/{title_id}/{filename}`. When an earlier master of the title has that name, part of
     the upload's id goes in front: masters are never written over."""

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, or_, select, update
 
 from control_plane.clock import Clock
 from control_plane.database import Database
+from control_plane.parts import subtitles_of
 from control_plane.playback import Life
 from control_plane.steering_client import SteeringClient
 from control_plane.tables import JobRow, PackageRow, TitleRow, UploadRow
@@ -57,7 +58,9 @@ class Removal:
             await self._clear(package_prefix(job.title_id, job.package_id))
             await self._clear(f"work/{job.package_id}/")
             if job.error_code in REFUSED_MASTER:
-                await self._store.delete(job.master_key)
+                beside = subtitles_of(job.master_key, job.subtitles).values()
+                for key in (job.master_key, *beside):
+                    await self._store.delete(key)
             cleared = update(JobRow).where(JobRow.job_id == job.job_id).values(cleared_at=now)
             async with self._database.writing() as session:
                 await session.execute(cleared)

@@ -37,7 +37,7 @@ from media.api import (
     User,
 )
 from media.fleet import DrainRequest, PackageList, Roster
-from media.ids import JobId, Name, SessionId, TitleId, UploadId
+from media.ids import LANGUAGE, JobId, Name, SessionId, TitleId, UploadId
 from media.inventory import CONTENT_TYPES
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
@@ -47,6 +47,7 @@ VERSION = "1"
 TITLE: dict[str, Any] = {"title_id": TitleId}
 UPLOAD: dict[str, Any] = {"upload_id": UploadId}
 PART = UPLOAD | {"number": Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]}
+SUBTITLES = UPLOAD | {"language": Annotated[str, Field(pattern=f"^{LANGUAGE.pattern}$")]}
 JOB: dict[str, Any] = {"job_id": JobId}
 SESSION: dict[str, Any] = {"session_id": SessionId}
 MANIFEST = SESSION | {"key": Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]}
@@ -119,6 +120,10 @@ def _uploads(on: UploadsHttp) -> list[Route]:
         Route("PUT", "/v1/uploads/{upload_id}/parts/{number}", on.put_part,
               "The bytes of a part; its etag is in the ETag header", params=PART, roles=OPERATORS,
               errors=("unknown_upload", "parts_differ", "bad_request", "store_unavailable")),
+        Route("PUT", "/v1/uploads/{upload_id}/subtitles/{language}", on.put_subtitles,
+              "Subtitles beside the master, SRT or WebVTT", params=SUBTITLES, roles=OPERATORS,
+              status=204, errors=("unknown_upload", "bad_subtitles", "bad_request",
+                                  "store_unavailable")),
         Route("POST", "/v1/uploads/{upload_id}/complete", on.complete,
               "The master is whole; its encode is queued", params=UPLOAD, body=CompleteUpload,
               answer=Job, roles=OPERATORS, max_body_bytes=MAX_COMPLETE_BYTES,

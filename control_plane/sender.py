@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -54,10 +55,12 @@ async def send_master(
     *,
     publish: bool,
     priority: int = 0,
+    beside: Sequence[tuple[str, bytes]] = (),
     tell: Tell = lambda sent: None,
 ) -> Job:
-    """The file is the title's master and its encode is queued. `tell` gets the bytes of each part
-    that went through. An upload that fails leaves nothing behind. Raises Problem."""
+    """The file is the title's master, with subtitles `beside` it (language and bytes), and its
+    encode is queued. `tell` gets the bytes of each part that went through. An upload that fails
+    leaves nothing behind. Raises Problem."""
     try:
         new = NewUpload(
             filename=path.name, bytes=master_size(path), publish=publish, priority=priority
@@ -67,6 +70,9 @@ async def send_master(
     upload = await api.call("POST", f"/v1/titles/{title_id}/uploads", Upload, body=new)
     address = f"/v1/uploads/{upload.upload_id}"
     try:
+        for language, raw in beside:
+            url = f"{api.base_url}{address}/subtitles/{language}"
+            await _patiently(partial(api.send, "PUT", url, raw, timeout_s=PART_TIMEOUT_S))
         parts, sha256 = await _send_parts(api, path, upload.parts, tell)
         done = CompleteUpload(parts=parts, sha256=sha256)
         return await _patiently(

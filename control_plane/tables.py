@@ -94,6 +94,7 @@ class UploadRow(Base):
     part_bytes: Mapped[int]
     publish: Mapped[bool]
     priority: Mapped[int] = mapped_column(default=0)
+    subtitles: Mapped[str] = mapped_column(Text, default="")  # languages, by commas
     created_at: Mapped[datetime] = mapped_column(index=True)
     job_id: Mapped[Id | None]
     dropped: Mapped[bool] = mapped_column(default=False)
@@ -113,6 +114,7 @@ class JobRow(Base):
     master_sha256: Mapped[Digest | None]
     publish: Mapped[bool]
     priority: Mapped[int] = mapped_column(default=0)
+    subtitles: Mapped[str] = mapped_column(Text, default="")  # languages, by commas
     state: Mapped[JobState] = mapped_column(String(16), index=True)
     attempt: Mapped[int]
     failures: Mapped[int] = mapped_column(default=0)

@@ -19,13 +19,22 @@ from control_plane.catalog import live_title
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.jobs import Jobs
-from control_plane.parts import Span, master_key, part_count, part_size, span
+from control_plane.parts import (
+    Span,
+    master_key,
+    part_count,
+    part_size,
+    span,
+    subtitles_key,
+    subtitles_of,
+)
 from control_plane.tables import UploadRow
 from media.api import CompleteUpload, Job, NewUpload, Part, Upload
 from media.ids import new_id
 from media.objects import DonePart, ObjectStore
 from runtime.errors import Problem
 from runtime.log import logger
+from runtime.sidecars import check_subtitles
 
 # Addresses of parts are signed in threads; more at once only queues up there.
 SIGNING_AT_ONCE = 32
@@ -33,6 +42,7 @@ SIGNING_AT_ONCE = 32
 # upload could last, and is looked for this often.
 SWEEP_AFTER = timedelta(days=1)
 SWEEP_EVERY = timedelta(hours=1)
+MAX_SUBTITLES = 32
 _ETAG = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -105,6 +115,21 @@ class Uploads:
             raise Problem("unknown_upload") from None
         except ValueError as error:
             raise Problem("parts_differ", f"Part {number}: {error}.") from None
+
+    async def put_subtitles(self, upload_id: str, language: str, raw: bytes) -> None:
+        """The subtitles stand beside the master; those that were sent before in this language do
+        not. Raises Problem `unknown_upload` or `bad_subtitles`."""
+        row = await self._open(upload_id)
+        await asyncio.to_thread(check_subtitles, raw, language)
+        await self._store.put_bytes(subtitles_key(row.store_key, language), raw)
+        async with self._database.writing() as session:
+            row = await session.get(UploadRow, upload_id, with_for_update=True) or row
+            told = subtitles_of(row.store_key, row.subtitles)
+            if language.lower() not in map(str.lower, told):
+                told[language] = ""
+            if len(told) > MAX_SUBTITLES:
+                raise Problem("bad_subtitles", f"There are at most {MAX_SUBTITLES} languages.")
+            row.subtitles = ",".join(told)
 
     async def complete(self, upload_id: str, done: CompleteUpload) -> Job:
         """The master stands and its job is queued. Raises Problem `parts_differ`; when that is
@@ -247,7 +272,8 @@ class Uploads:
                 return
         if row.store_upload_id is not None:
             await self._store.abort_upload(row.store_key, row.store_upload_id)
-            await self._store.delete(row.store_key)
+            for key in (row.store_key, *subtitles_of(row.store_key, row.subtitles).values()):
+                await self._store.delete(key)
         async with self._database.writing() as session:
             await session.execute(delete(UploadRow).where(this))
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from encoder.pieces import Kept
 from encoder.pipeline import Workshop
 from encoder.pipeline import encode as encode_master
 from encoder.settings import EncoderSettings
+from encoder.subtitles import Beside
 from encoder.workplace import workplace
 from media.api import Progress
 from media.file_store import FileStore
@@ -28,6 +30,7 @@ from runtime.console import out as console
 from runtime.errors import Problem
 from runtime.log import configure
 from runtime.settings import load
+from runtime.sidecars import read_named
 
 app = typer.Typer()
 app.command()(check)
@@ -52,6 +55,14 @@ def encode(
         str,
         typer.Option("--codecs", metavar="avc,hevc,av1,opus", help="AVC always; others beside it."),
     ] = "",
+    subtitles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subtitles",
+            metavar="LANGUAGE=FILE",
+            help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings, such as nearcast.toml.")
     ] = None,
@@ -61,12 +72,13 @@ def encode(
 
     A ladder of one's own is a TOML file: an array of tables, rungs, with height, max_bps and crf.
 
-    Example: nearcast encode film.mp4 --out ./package
+    Example: nearcast encode film.mp4 --out ./package --subtitles en=film.en.srt
     """
     configure("encoder", "cli", "error")
     # Ended like Ctrl-C, so that nothing is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    made = perform(_encode(file, out, ladder, codecs, config, json=json), json=json)
+    work = _encode(file, out, ladder, codecs, subtitles or [], config, json=json)
+    made = perform(work, json=json)
     if json:
         print_json(
             {
@@ -85,7 +97,14 @@ def encode(
 
 
 async def _encode(
-    file: Path, out: Path, ladder: str, codecs: str, config: Path | None, *, json: bool
+    file: Path,
+    out: Path,
+    ladder: str,
+    codecs: str,
+    subtitles: Sequence[str],
+    config: Path | None,
+    *,
+    json: bool,
 ) -> Encoded:
     flags = {"codecs": codecs} if codecs else {}
     settings = load(EncoderSettings, "encoder", file=config, flags=flags)
@@ -98,6 +117,7 @@ async def _encode(
         raise Problem("bad_request", f"There is no file {file}.")
     if not os.access(file, os.R_OK):
         raise Problem("bad_request", f"{file} may not be read by this account.")
+    beside = [Beside(*read_named(text)) for text in subtitles]
     _check_out(out)
     with Bar(
         TextColumn("{task.description:>8}"),
@@ -131,6 +151,7 @@ async def _encode(
                 ladder=chosen,
                 workshop=Workshop(farm, kept, str(file.absolute()) if farm.far else None),
                 place=place,
+                beside=beside,
                 on_progress=show,
             )
 
@@ -161,7 +182,7 @@ def _show(made: Encoded) -> None:
     for heading in ("rendition", "picture or language", "codecs", "average", "peak", "bytes"):
         table.add_column(heading, justify="left" if heading[0] in "rpc" else "right")
     for r in made.inventory.renditions:
-        shown = f"{r.width}×{r.height}" if r.kind == "video" else f"{r.language}"
+        shown = f"{r.width}×{r.height}" if r.kind == "video" else str(r.language)
         table.add_row(
             r.rendition_id,
             shown,

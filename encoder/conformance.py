@@ -15,8 +15,9 @@ from encoder.gather import gather
 from encoder.hls_rules import HLS_RULES
 from encoder.media_rules import MEDIA_RULES
 from encoder.rule import LACKING, Rule
+from encoder.text_rules import TEXT_RULES
 
-RULES: tuple[Rule, ...] = (*MEDIA_RULES, *HLS_RULES, *DASH_RULES)
+RULES: tuple[Rule, ...] = (*MEDIA_RULES, *HLS_RULES, *TEXT_RULES, *DASH_RULES)
 
 # Of a thousand wrong segments the first few tell the story.
 MAX_SHOWN = 4

@@ -13,6 +13,7 @@ from media.dash import Mpd, Representation
 from media.hls import IFrames, MediaPlaylist, Multivariant, Variant
 from media.inventory import Inventory
 from media.mp4 import Fragment, Track, presentation
+from media.webvtt import TextSegment
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,16 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Subtitles: their playlist, and its segments as far as they could be read."""
+
+    name: str
+    playlist: MediaPlaylist
+    segments: tuple[TextSegment, ...]
+    defects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The inventory beside the files: sentences on listed ones that are not as listed, and paths
     of unlisted ones (None where a place cannot be asked what it has)."""
@@ -147,6 +158,7 @@ class Evidence:
     streams: tuple[Stream, ...]
     unreadable: tuple[str, ...]
     iframes: tuple[tuple[IFrames, MediaPlaylist], ...] = ()
+    texts: tuple[Texts, ...] = ()
 
     @cached_property
     def sound(self) -> list[Stream]:

@@ -1,15 +1,18 @@
 """What a master was found to be, and what is done about it, in sentences. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from encoder.recipe import Recipe
+from encoder.subtitles import Subtitles
 
 _HDR = {"pq": "HDR10 (PQ)", "hlg": "HLG"}
 
 
-def findings(recipe: Recipe) -> list[str]:
+def findings(recipe: Recipe, subtitles: Sequence[Subtitles] = ()) -> list[str]:
     """For people who want to know why their film looks and sounds as it does."""
-    return [*_pictures(recipe), *_colours(recipe), *_sound(recipe)]
+    said = [f"Subtitles, {s.language}: {len(s.cues):,} become {s.rendition_id}." for s in subtitles]
+    pictures = [*_pictures(recipe), *_colours(recipe)]
+    return [*pictures, *_sound(recipe), *said, *recipe.source.passed_over]
 
 
 def _pictures(recipe: Recipe) -> Iterator[str]:

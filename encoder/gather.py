@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from encoder.evidence import Decoded, Evidence, Ledger, Stream
+from encoder.evidence import Decoded, Evidence, Ledger, Stream, Texts
 from encoder.places import Folder, Place, open_web
 from encoder.settings import MAX_PIXELS
 from media.dash import MPD_PATH, Mpd, read_mpd
@@ -41,6 +41,9 @@ from media.mp4 import (
     read_segment,
     read_track,
 )
+from media.webvtt import MAX_BYTES as MAX_TEXT_BYTES
+from media.webvtt import TextSegment
+from media.webvtt import read_segment as read_text
 from runtime.child import ChildFailed, Limits, run_child
 from runtime.errors import Problem
 from runtime.programs import ffmpeg
@@ -121,6 +124,7 @@ class _Gathering:
             raise Problem("not_found", f"{self._source} has no manifest to check: {why}.")
         streams = await self._streams(hls, mpd)
         iframes = await self._iframes(hls)
+        texts = await self._texts(hls)
         return Evidence(
             source=self._source,
             hls=hls,
@@ -129,6 +133,7 @@ class _Gathering:
             streams=tuple(streams),
             unreadable=tuple(self._unreadable),
             iframes=tuple(iframes),
+            texts=tuple(texts),
         )
 
     async def _manifest(
@@ -172,6 +177,31 @@ class _Gathering:
             if playlist is not None:
                 found.append((told, playlist))
         return found
+
+    async def _texts(self, hls: Multivariant | None) -> list[Texts]:
+        """The subtitles that variants name."""
+        found = []
+        groups = {variant.subtitles for variant in hls.variants} if hls is not None else set()
+        for told in (hls.media if hls is not None else ())[:MAX_STREAMS]:
+            if told.type != "SUBTITLES" or told.group_id not in groups or not told.uri:
+                continue
+            playlist = await self._manifest(told.uri, read_media)
+            if playlist is not None:
+                found.append(await self._text(told.stable_id or told.name, playlist))
+        return found
+
+    async def _text(self, name: str, playlist: MediaPlaylist) -> Texts:
+        parts: list[TextSegment] = []
+        defects: list[str] = []
+        for segment in playlist.segments:
+            try:
+                raw = await self._read(segment.uri, MAX_TEXT_BYTES)
+                parts.append(read_text(raw))
+            except (OSError, ValueError) as error:
+                defects.append(_defect(segment.uri, error))
+                if len(defects) == MAX_DEFECTS:
+                    break
+        return Texts(name, playlist, tuple(parts), tuple(defects))
 
     async def _stream(self, name: str, init_url: str | None, urls: Sequence[str]) -> Stream:
         """The rendition, measured, and decoded when all of it is there."""

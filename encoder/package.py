@@ -3,14 +3,18 @@
 inventory.json
 hls/master.m3u8  hls/{rendition_id}.m3u8  dash/manifest.mpd
 {rendition_id}/files.json  init.mp4  1.m4s  2.m4s …
+t-vtt-en/files.json  1.vtt  2.vtt …  whole.vtt     (subtitles.py)
+thumbs/index.vtt  1.jpg  2.jpg …  poster.jpg       (stills.py)
 report/quality.json  index.html …   what was found, and how good it is (report.py)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from encoder import rates
 from encoder.measure import (
     Measured,
     average_bps,
@@ -22,6 +26,9 @@ from encoder.measure import (
 from encoder.packager import INIT
 from encoder.recipe import SAMPLE_RATE, Recipe
 from encoder.report import Reports
+from encoder.stills import FOLDER as STILLS
+from encoder.stills import sprites_of
+from encoder.subtitles import Subtitles
 from media import dash, hls
 from media.inventory import (
     FILE_LIST_NAME,
@@ -31,6 +38,7 @@ from media.inventory import (
     Inventory,
     Rendition,
     sha256_of,
+    sha256_of_file,
     to_bytes,
 )
 from media.ladder import Ladder
@@ -57,8 +65,8 @@ def finish_package(
     package_id: str,
     reports: Reports,
 ) -> Encoded:
-    """The packager's segments in `folder` become a package, with the reports in it. Reads every
-    byte once.
+    """The packager's segments and the stills in `folder` become a package, with subtitles and
+    reports in it. Reads every byte once.
 
     Raises Problem `encode_failed` for segments that are not what the recipe wants, and
     `truncated_file` where frames of the master are missing.
@@ -69,8 +77,14 @@ def finish_package(
         _rendition(folder, one, recipe, languages.get(one.rendition_id)) for one in measured
     )
     duration_s = float(recipe.source.cadence.frames / recipe.source.frame_rate)
-    texts = _manifests(measured, renditions, duration_s) | reports.texts(renditions)
+    lengths_s = measured[0].segment_s()
+    renditions += tuple(_text(folder, track, lengths_s) for track in reports.subtitles)
+    sprites = sprites_of(recipe)
+    texts = {f"{STILLS}/index.vtt": sprites.index(duration_s)}
+    texts |= _manifests(measured, renditions, duration_s, sprites.told(folder / STILLS))
+    texts |= reports.texts(renditions)
     files = tuple(_write(folder, path, text.encode()) for path, text in texts.items())
+    files += tuple(_listed(folder, path) for path in sorted((folder / STILLS).glob("*.jpg")))
     inventory = Inventory(
         title_id=title_id,
         package_id=package_id,
@@ -127,8 +141,34 @@ def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None
     )
 
 
+def _text(folder: Path, track: Subtitles, lengths_s: Sequence[Fraction]) -> Rendition:
+    """The inventory's entry of subtitles; writes them, and their file list."""
+    written = [_write(folder, path, text.encode()) for path, text in track.files(lengths_s).items()]
+    sizes = [entry.bytes for entry in written[:-1]]  # the last one is all of it again
+    target_s = max(1, round(max(lengths_s)))
+    listed = to_bytes(FileList(files=tuple(written)))
+    return Rendition(
+        rendition_id=track.rendition_id,
+        kind="text",
+        codecs="wvtt",
+        bandwidth=math.ceil(rates.peak_bps(sizes, lengths_s, target_s)),
+        average_bandwidth=math.ceil(rates.average_bps(sizes, lengths_s)),
+        timescale=1000,
+        duration_s=float(sum(lengths_s)),
+        language=track.language,
+        forced=track.forced or None,
+        for_the_deaf=track.for_the_deaf or None,
+        file_list=_write(folder, f"{track.rendition_id}/{FILE_LIST_NAME}", listed),
+        file_count=len(written),
+        total_bytes=sum(entry.bytes for entry in written),
+    )
+
+
 def _manifests(
-    measured: Sequence[Measured], renditions: Sequence[Rendition], duration_s: float
+    measured: Sequence[Measured],
+    renditions: Sequence[Rendition],
+    duration_s: float,
+    thumbnails: dash.Thumbnails,
 ) -> dict[str, str]:
     """Every playlist and the MPD, by path."""
     here = [hls.PathwayBase(id=None, base_url=_BASE)]
@@ -147,11 +187,18 @@ def _manifests(
             ]
             name = hls.iframe_name(one.rendition_id)
             manifests[f"hls/{name}.m3u8"] = hls.iframe_playlist(init, frames)
+    for text in renditions:
+        if text.kind == "text":
+            parts = [
+                hls.Segment(f"{_BASE}{text.rendition_id}/{number}.vtt", float(length))
+                for number, length in enumerate(measured[0].segment_s(), start=1)
+            ]
+            manifests[f"hls/{text.rendition_id}.m3u8"] = hls.media_playlist(None, parts)
     timelines = {
         one.rendition_id: dash.Timeline(one.track.timescale, one.durations, one.start)
         for one in measured
     }
-    manifests[dash.MPD_PATH] = dash.mpd(renditions, timelines, duration_s)
+    manifests[dash.MPD_PATH] = dash.mpd(renditions, timelines, duration_s, thumbnails)
     return manifests
 
 
@@ -160,3 +207,8 @@ def _write(folder: Path, path: str, data: bytes) -> FileEntry:
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(data)
     return FileEntry(path=path, bytes=len(data), sha256=sha256_of(data))
+
+
+def _listed(folder: Path, path: Path) -> FileEntry:
+    name = path.relative_to(folder).as_posix()
+    return FileEntry(path=name, bytes=path.stat().st_size, sha256=sha256_of_file(path))

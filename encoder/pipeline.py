@@ -30,6 +30,8 @@ from encoder.remux import remuxed
 from encoder.report import Reports
 from encoder.settings import EncoderSettings
 from encoder.source import Source
+from encoder.stills import make_stills
+from encoder.subtitles import Beside, subtitles
 from encoder.trials import MIN_TRIED, tried_out
 from encoder.unbroken import unbroken
 from encoder.workplace import check_room, disk_problem, private_folder
@@ -71,17 +73,18 @@ async def encode(
     ladder: Ladder | None = None,
     workshop: Workshop | None = None,
     place: Path | None = None,
+    beside: Sequence[Beside] = (),
     on_progress: OnProgress = unheard,
 ) -> Encoded:
     """The package of `master` stands in the folder `out`, which was absent or empty before.
 
     Without `ladder` the film gets the one that the settings name, and without `workshop` its pieces
-    are kept no longer than the call lasts. `place` is a folder to work in, of the same file system
-    as `out`; its parent, if none is given.
+    are kept no longer than the call lasts. `beside` are subtitles that came with it. `place` is a
+    folder to work in, of the same file system as `out`; its parent, if none is given.
 
     Raises Problem, for a master that cannot become a package with one of the codes of masters, else
-    `encode_failed`, `encode_timeout`, `below_quality`, `not_conformant`, `disk_full`,
-    `store_unavailable` or `missing_program`.
+    `bad_subtitles`, `encode_failed`, `encode_timeout`, `below_quality`, `not_conformant`,
+    `disk_full`, `store_unavailable` or `missing_program`.
     """
     with private_folder(place or out.parent) as folder, _store_troubles():
         shop = workshop or Workshop(
@@ -93,6 +96,7 @@ async def encode(
         if digest is None:
             digest = await asyncio.to_thread(sha256_of_file, master)
         source = await probe(folder, settings)
+        texts = await subtitles(folder, source, beside, settings)
         if not source.seekable and source.duration_s > settings.chunk_s:
             source = await remuxed(folder, source, settings)
         chosen, report = await _ladder(
@@ -119,7 +123,7 @@ async def encode(
                 recipe,
                 title_id,
                 package_id,
-                Reports(recipe, report, judged),
+                Reports(recipe, report, judged, texts),
             )
             made = await unbroken(finishing)
             await _conform(folder / _PACKAGE)
@@ -285,6 +289,10 @@ async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> N
         await run_child(argv, limits=settings.limits(settings.encode_timeout_s), cwd=folder)
     except ChildFailed as failed:
         raise _broke("packager", failed) from failed
+    try:
+        await make_stills(folder, folder / _PACKAGE, recipe, settings)
+    except ChildFailed as failed:
+        raise _broke("stills", failed) from failed
 
 
 def _broke(what: str, failed: ChildFailed) -> Problem:

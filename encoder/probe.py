@@ -27,8 +27,8 @@ _MAX_RATE = 125  # packets of video per second of the longest film, for a bound 
 _STREAMS = (
     "stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,pix_fmt,field_order,"
     "r_frame_rate,avg_frame_rate,nb_frames,channels,sample_rate,color_space,color_transfer,"
-    "color_primaries:stream_disposition=default,attached_pic:stream_tags=language:"
-    "stream_side_data=rotation:format=format_name,duration,start_time:program_stream=index"
+    "color_primaries:stream_disposition=default,attached_pic,forced,hearing_impaired:"
+    "stream_tags=language:stream_side_data=rotation:format=format_name,duration,start_time:program_stream=index"
 )
 _FRAMES = "frame=best_effort_timestamp_time,interlaced_frame"
 _PACKETS = "packet=stream_index,pts_time,dts_time,duration_time,size,flags"

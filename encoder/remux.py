@@ -4,6 +4,7 @@ Chunks are decoded from key frames in the middle. In a transport stream a seek l
 in Matroska, which takes nearly everything, it lands on the frame.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import ffmpeg
@@ -40,7 +41,8 @@ async def remuxed(folder: Path, source: Source, settings: EncoderSettings) -> So
         return source
     (folder / MASTER).unlink()
     (folder / MASTER).symlink_to(copy / MASTER)
-    return found
+    # What was not copied was read from the original, or passed over there.
+    return replace(found, texts=(), passed_over=source.passed_over)
 
 
 def _argv(source: Source, max_pixels: int) -> list[str]:

@@ -15,6 +15,7 @@ from encoder.findings import findings
 from encoder.ladder_report import LadderReport
 from encoder.quality import Judged
 from encoder.recipe import Recipe
+from encoder.subtitles import Subtitles
 from media.inventory import Rendition
 
 _STYLE = """
@@ -36,13 +37,14 @@ class Reports:
     recipe: Recipe
     ladder: LadderReport | None
     judged: Sequence[Judged]
+    subtitles: Sequence[Subtitles] = ()
 
     def texts(self, renditions: Sequence[Rendition]) -> dict[str, str]:
         """The files, by their paths in the package."""
         told = {
             "report/quality.json": _json(
                 {
-                    "found": findings(self.recipe),
+                    "found": findings(self.recipe, self.subtitles),
                     "rungs": [one.document() for one in self.judged],
                 }
             ),
@@ -63,7 +65,9 @@ def _page(told: Reports, renditions: Sequence[Rendition]) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>Encode report</title><style>{_STYLE}</style></head><body>"
     yield "<h1>Encode report</h1><h2>The master</h2><ul>"
-    yield from (f"<li>{html.escape(sentence)}</li>" for sentence in findings(told.recipe))
+    yield from (
+        f"<li>{html.escape(sentence)}</li>" for sentence in findings(told.recipe, told.subtitles)
+    )
     yield "</ul><h2>Renditions</h2>"
     yield from _table(told, renditions)
     if told.judged:
@@ -83,8 +87,17 @@ def _table(told: Reports, renditions: Sequence[Rendition]) -> Iterator[str]:
              "harmonic", "worst 1 %", "judged")  # fmt: skip
     yield "<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"
     for r in renditions:
-        what = f"{r.width}×{r.height}" if r.kind == "video" else f"{r.language}, {r.channels} ch"
-        cells = [what, r.codecs, f"{r.average_bandwidth / 1000:,.0f}", f"{r.bandwidth / 1000:,.0f}"]
+        what = {
+            "video": f"{r.width}×{r.height}",
+            "audio": f"{r.language}, {r.channels} ch",
+            "text": f"subtitles, {r.language}",
+        }
+        cells = [
+            what[r.kind],
+            r.codecs,
+            f"{r.average_bandwidth / 1000:,.0f}",
+            f"{r.bandwidth / 1000:,.0f}",
+        ]
         cells.append(f"{r.total_bytes / 1e6:,.1f}")
         one = scores.get(r.rendition_id)
         if one is not None:

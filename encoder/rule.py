@@ -73,6 +73,7 @@ LACKING: dict[str, tuple[Callable[[Evidence], bool], str]] = {
     "both": (lambda e: bool(e.videos and e.audios), "there are not both video and audio"),
     "playlists": (lambda e: bool(e.playlists), "no media playlist could be read"),
     "iframes": (lambda e: bool(e.key_frames), "no I-frame playlist could be read"),
+    "texts": (lambda e: bool(e.texts), "there are no subtitles"),
     "variants": (lambda e: bool(e.variants), "no variant could be read with its audio"),
     "representations": (lambda e: bool(e.representations), "no representation could be read"),
 }

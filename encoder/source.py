@@ -5,7 +5,7 @@ otherwise answers everything that the ladder and the recipe need to know.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
@@ -19,11 +19,14 @@ MIN_HEIGHT = 64
 MIN_WIDTH = 32
 MAX_SIDE = 16_384  # H.264 has no level for a longer one
 MAX_AUDIO_TRACKS = 16
+MAX_TEXT_TRACKS = 32
 
 # Containers whose header says how long the film is; elsewhere ffprobe estimates.
 _DECLARED = ("mov", "matroska", "avi", "flv", "mxf", "asf")
 _HDR: dict[str, Literal["pq", "hlg"]] = {"smpte2084": "pq", "arib-std-b67": "hlg"}
 _INTERLACED = ("tt", "bb", "tb", "bt")
+# Letters with times; other subtitles are pictures.
+_TEXTS = ("subrip", "ass", "ssa", "webvtt", "mov_text", "text")
 # Where seeking meets every frame; in transport streams 8 of 10 chunks began elsewhere.
 _SEEKABLE = ("mov", "matroska", "mxf")
 
@@ -35,6 +38,16 @@ class AudioTrack:
     index: int
     language: str
     channels: int
+
+
+@dataclass(frozen=True)
+class TextTrack:
+    """Subtitles of letters: the stream number, BCP 47 language, and what they are for."""
+
+    index: int
+    language: str
+    forced: bool = False
+    for_the_deaf: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class Source:
     interlaced: bool
     colour: Colour
     audio: tuple[AudioTrack, ...]
+    texts: tuple[TextTrack, ...] = ()
+    passed_over: tuple[str, ...] = ()  # tracks of which nothing is made, each with the reason
     activity: tuple[int, ...] = ()  # bytes of its pictures, second by second
     seekable: bool = False  # decoding may begin at any of `entries`
     entries: tuple[Entry, ...] = ()  # at most one a second, in the order of time
@@ -183,6 +198,8 @@ def interpret(
             "not_a_video",
             f"The film lasts {rhythm.duration_s:.0f} s; at most {max_duration_s:.0f} s are taken.",
         )
+    audio, texts = _audio(described, film, packets), _texts(described, packets)
+    used = {film["index"], *(t.index for t in audio), *(t.index for t in texts)}
     return Source(
         video_index=film["index"],
         width=width,
@@ -190,7 +207,9 @@ def interpret(
         cadence=rhythm,
         interlaced=_interlaced(film, head),
         colour=_colour(film),
-        audio=_audio(described, film, packets),
+        audio=audio,
+        texts=texts,
+        passed_over=tuple(_passed_over(described, packets, used)),
         activity=_activity(packets, rhythm),
         seekable=str(described.get("format", {}).get("format_name", "")).startswith(_SEEKABLE),
         entries=tuple(sorted(packets.entries.values(), key=lambda entry: entry.shown_s)),
@@ -242,7 +261,8 @@ def _refuse_cut_off(
     container = described.get("format", {})
     whole_s = _seconds(container.get("duration")) or 0.0
     start_s = _seconds(container.get("start_time")) or 0.0
-    missing_s = whole_s - (packets.end_s - start_s)
+    # Some count from the first frame, and some (Matroska) from zero, whenever that frame is shown.
+    missing_s = whole_s - (packets.end_s - min(start_s, 0.0))
     names_length = str(container.get("format_name", "")).startswith(_DECLARED)
     if names_length and missing_s > max(1.0, 0.02 * whole_s):
         raise Problem(
@@ -317,6 +337,47 @@ def _audio(
         )
         for track in tracks[:MAX_AUDIO_TRACKS]
     )
+
+
+def _texts(described: Mapping[str, Any], packets: Packets) -> tuple[TextTrack, ...]:
+    """Subtitles that can become WebVTT, those for everybody first."""
+    tracks = []
+    for stream in described.get("streams", ()):
+        if stream.get("codec_name") in _TEXTS and packets.count[stream["index"]] > 0:
+            told = stream.get("disposition", {})
+            tracks.append(
+                TextTrack(
+                    index=stream["index"],
+                    language=bcp47(str(stream.get("tags", {}).get("language", ""))),
+                    forced=bool(told.get("forced")),
+                    for_the_deaf=bool(told.get("hearing_impaired")),
+                )
+            )
+    tracks.sort(key=lambda track: (track.forced, track.for_the_deaf, track.index))
+    return tuple(tracks[:MAX_TEXT_TRACKS])
+
+
+def _passed_over(
+    described: Mapping[str, Any], packets: Packets, used: Collection[int]
+) -> Iterator[str]:
+    """A sentence for each track of which nothing is made."""
+    for stream in described.get("streams", ()):
+        kind, codec = stream.get("codec_type", "unknown"), stream.get("codec_name", "unknown")
+        if stream["index"] in used:
+            continue
+        if kind == "video" and stream.get("disposition", {}).get("attached_pic"):
+            why = "a cover picture"
+        elif kind == "video":
+            why = f"other pictures ({codec}) beside the film"
+        elif not packets.count[stream["index"]]:
+            why = f"empty ({kind})"
+        elif kind == "audio":
+            why = f"sound ({codec}) of another programme, beyond {MAX_AUDIO_TRACKS}, or unknown"
+        elif kind == "subtitle":
+            why = f"subtitles ({codec}) that are pictures, or beyond {MAX_TEXT_TRACKS}"
+        else:
+            why = f"{kind} ({codec}), such as a timecode"
+        yield f"Track {stream['index']} is passed over: {why}."
 
 
 def _frame_s(frame: Mapping[str, Any]) -> float | None:

@@ -21,10 +21,12 @@ from encoder.pipeline import Workshop, encode
 from encoder.progress import OnProgress, at
 from encoder.publish import publish, standing
 from encoder.settings import EncoderSettings
+from encoder.subtitles import Beside
 from encoder.workplace import check_room, disk_problem, private_folder
 from media.api import Lease, Progress
 from media.inventory import sha256_of_file
 from media.objects import ObjectStore, StoreUnavailable
+from media.webvtt import MAX_BYTES
 from runtime.errors import Problem
 from runtime.log import logger
 
@@ -138,6 +140,7 @@ class Worker:
                     self._settings,
                     master_sha256=digest,
                     workshop=Workshop(self._farm, kept, address),
+                    beside=await self._beside(lease),
                     on_progress=on_progress,
                 )
                 await publish(made, self._store, on_progress)
@@ -152,6 +155,18 @@ class Worker:
         except Exception as error:
             logger().exception("job_crashed")
             raise Problem("internal", "The encoder met an error of its own.") from error
+
+    async def _beside(self, lease: Lease) -> list[Beside]:
+        try:
+            return [
+                Beside(
+                    one.language,
+                    await self._store.get_bytes(one.key, max_bytes=MAX_BYTES),
+                )
+                for one in lease.subtitles
+            ]
+        except FileNotFoundError:
+            raise Problem("not_found", "Its subtitles are no longer in the store.") from None
 
     async def _download(self, lease: Lease, master: Path, on_progress: OnProgress) -> str:
         """The master is there; returns its SHA-256."""

@@ -183,6 +183,13 @@ class JobList(Answer):
     jobs: tuple[Job, ...]
 
 
+class Beside(Answer):
+    """A file of subtitles beside a master: a BCP 47 language, and the object that has it."""
+
+    language: str
+    key: str
+
+
 class Lease(Answer):
     """`POST /v1/jobs/lease`, by an encoder: the job is its own until `expires_at`, unless a
     heartbeat renews it. `attempt` fences: a later attempt makes this one's words void (409)."""
@@ -193,6 +200,7 @@ class Lease(Answer):
     package_id: PackageId
     master_key: str
     master_sha256: str | None
+    subtitles: tuple[Beside, ...] = ()
     expires_at: AwareDatetime
 
 

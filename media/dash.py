@@ -8,18 +8,20 @@ pathway the player is on.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from media.dash_reader import NAMESPACE, Mpd, Representation, Timeline, parse, read_mpd, tag
 from media.hls import PathwayBase, check_pathways
-from media.inventory import Rendition
+from media.inventory import WHOLE_TEXT, Rendition
 
 __all__ = [
     "Mpd",
     "PathwayBase",
     "Representation",
+    "Thumbnails",
     "Timeline",
     "frame_rate",
     "mpd",
@@ -35,22 +37,40 @@ MIN_BUFFER_S = 2.0
 
 _CHANNEL_SCHEME = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
 _CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 11, 8: 12}  # ISO/IEC 23091-3, table 2
+_ACCESSIBILITY_SCHEME = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 _ROLE_SCHEME = "urn:mpeg:dash:role:2011"
 
 ET.register_namespace("", NAMESPACE)
 
 
-def mpd(
-    renditions: Sequence[Rendition], timelines: Mapping[str, Timeline], duration_s: float
-) -> str:
-    """The package's `dash/manifest.mpd`: segments are `../{rendition_id}/{number}.m4s`.
+@dataclass(frozen=True)
+class Thumbnails:
+    """Sprites: `grid` is columns and rows of pictures of `size`, one every `every_s` seconds;
+    `bandwidth` is the peak of the files, in bits per second."""
 
-    One AdaptationSet for each kind, codec and language, in the order of the renditions.
+    grid: tuple[int, int]
+    size: tuple[int, int]
+    every_s: float
+    bandwidth: int
+
+
+def mpd(
+    renditions: Sequence[Rendition],
+    timelines: Mapping[str, Timeline],
+    duration_s: float,
+    thumbnails: Thumbnails | None = None,
+) -> str:
+    """The package's `dash/manifest.mpd`: segments are `../{rendition_id}/{number}.m4s`, and
+    subtitles one file, `../{rendition_id}/whole.vtt`, as players of DASH want them.
+
+    One AdaptationSet for each kind, codec and language, in the order of the renditions; for each
+    track of subtitles one.
     ValueError when there is no rendition, or one without timeline.
     """
     if not renditions:
         raise ValueError("an MPD names a rendition")
-    missing = [r.rendition_id for r in renditions if r.rendition_id not in timelines]
+    coded = [r for r in renditions if r.kind != "text"]
+    missing = [r.rendition_id for r in coded if r.rendition_id not in timelines]
     if missing:
         raise ValueError(f"no timeline for {', '.join(missing)}")
     root = ET.Element(
@@ -62,13 +82,18 @@ def mpd(
     )
     period = ET.SubElement(root, tag("Period"), id="0", start="PT0S")
     sets: dict[tuple[str, str, str | None], list[Rendition]] = {}
-    for rendition in renditions:
+    for rendition in coded:
         codec = rendition.rendition_id.split("-")[1]
         sets.setdefault((rendition.kind, codec, rendition.language), []).append(rendition)
     mains = {kind: language for kind, _, language in reversed(sets)}
     for number, ((kind, _, language), members) in enumerate(sets.items()):
         role = "main" if language == mains[kind] else "dub"
         period.append(_adaptation_set(number, members, role, timelines))
+    for text in renditions:
+        if text.kind == "text":
+            period.append(_subtitles(len(period), text))
+    if thumbnails is not None:
+        period.append(_thumbnails(len(period), thumbnails))
     return _text(root)
 
 
@@ -80,7 +105,8 @@ def session_mpd(
     allowed: Collection[str] | None = None,
 ) -> str:
     """The package's MPD for one session: every pathway a BaseURL, renditions outside `allowed`
-    gone. ValueError when nothing remains, or the pathways do not fit together."""
+    gone, small pictures not. ValueError when nothing remains, or the pathways do not fit
+    together."""
     check_pathways(bases, steering_url)
     root = parse(package_mpd)
     if allowed is not None:
@@ -128,6 +154,61 @@ def _adaptation_set(
     ET.SubElement(element, tag("Role"), schemeIdUri=_ROLE_SCHEME, value=role)
     for member in sorted(members, key=lambda m: (m.bandwidth, m.rendition_id)):
         element.append(_representation(member, timelines[member.rendition_id]))
+    return element
+
+
+def _subtitles(number: int, text: Rendition) -> ET.Element:
+    """One file for all of the period (DASH-IF IOP 6.4.5): what is on the side has no segments."""
+    element = ET.Element(
+        tag("AdaptationSet"),
+        id=str(number),
+        contentType="text",
+        mimeType="text/vtt",
+        lang=text.language or "und",
+    )
+    if text.for_the_deaf:
+        ET.SubElement(element, tag("Accessibility"), schemeIdUri=_ACCESSIBILITY_SCHEME, value="2")
+    role = "forced-subtitle" if text.forced else "caption" if text.for_the_deaf else "subtitle"
+    ET.SubElement(element, tag("Role"), schemeIdUri=_ROLE_SCHEME, value=role)
+    representation = ET.SubElement(
+        element,
+        tag("Representation"),
+        id=text.rendition_id,
+        bandwidth=str(text.average_bandwidth),
+    )
+    location = ET.SubElement(representation, tag("BaseURL"))
+    location.text = f"../{text.rendition_id}/{WHOLE_TEXT}"
+    return element
+
+
+def _thumbnails(number: int, sprites: Thumbnails) -> ET.Element:
+    """Tiles of small pictures (DASH-IF IOP 6.2.6)."""
+    element = ET.Element(
+        tag("AdaptationSet"), id=str(number), contentType="image", mimeType="image/jpeg"
+    )
+    columns, rows = sprites.grid
+    ET.SubElement(
+        element,
+        tag("SegmentTemplate"),
+        timescale="1000",
+        duration=str(round(sprites.every_s * columns * rows * 1000)),
+        startNumber="1",
+        media="../thumbs/$Number$.jpg",
+    )
+    representation = ET.SubElement(
+        element,
+        tag("Representation"),
+        id="thumbs",
+        bandwidth=str(sprites.bandwidth),
+        width=str(sprites.size[0] * columns),
+        height=str(sprites.size[1] * rows),
+    )
+    ET.SubElement(
+        representation,
+        tag("EssentialProperty"),
+        schemeIdUri="http://dashif.org/guidelines/thumbnail_tile",
+        value=f"{columns}x{rows}",
+    )
     return element
 
 
@@ -196,6 +277,8 @@ def _keep_allowed(root: ET.Element, allowed: Collection[str]) -> None:
     kept = 0
     for period in root.findall(tag("Period")):
         for adaptation_set in period.findall(tag("AdaptationSet")):
+            if adaptation_set.get("contentType") == "image":
+                continue
             for representation in adaptation_set.findall(tag("Representation")):
                 if representation.get("id") not in allowed:
                     adaptation_set.remove(representation)

@@ -1,8 +1,8 @@
 """HLS playlists (RFC 8216bis) as we write them; `hls_reader` reads anyone's.
 
 A *pathway* is a place from which the same package can be read. The multivariant playlist names
-every rendition once per pathway; renditions carry no PATHWAY-ID, so each pathway has AUDIO
-groups of its own, and stable ids say what is the same thing elsewhere
+every rendition once per pathway; renditions carry no PATHWAY-ID, so each pathway has AUDIO and
+SUBTITLES groups of its own, and stable ids say what is the same thing elsewhere
 (draft-pantos-content-steering, 3).
 
 Values are checked before they are written: a quoted string holds no quote and a line no line
@@ -50,6 +50,9 @@ MULTIVARIANT_PATH = "hls/master.m3u8"  # in a package
 
 _URI = re.compile(r"[!$-;=?-~][!#-;=?-~]*")  # printable ASCII but " < >, and no # in front
 _BASE_URL = re.compile(r"([!$-;=@-~]*/)?")  # neither query nor fragment
+_FOR_THE_DEAF = "public.accessibility.transcribes-spoken-dialog," + (
+    "public.accessibility.describes-music-and-sound"
+)
 _PATHWAY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -107,12 +110,13 @@ def multivariant(
 
 
 def media_playlist(
-    init_uri: str, segments: Sequence[Segment], *, target_duration_s: int | None = None
+    init_uri: str | None, segments: Sequence[Segment], *, target_duration_s: int | None = None
 ) -> str:
     """The complete playlist of one rendition.
 
-    The target duration is the longest segment, rounded (RFC 8216bis, 4.4.3.1), or a larger one
-    if given: audio and video want equal ones (Apple HLS Authoring Specification 8.2).
+    Text has no `init_uri`. The target duration is the longest segment, rounded (RFC 8216bis,
+    4.4.3.1), or a larger one if given: audio and video want equal ones (Apple HLS Authoring
+    Specification 8.2).
     """
     if not segments:
         raise ValueError("a media playlist has a segment")
@@ -127,8 +131,9 @@ def media_playlist(
         f"#EXT-X-TARGETDURATION:{longest}",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        f"#EXT-X-MAP:URI={_quoted(_line(init_uri))}",
     ]
+    if init_uri is not None:
+        lines.append(f"#EXT-X-MAP:URI={_quoted(_line(init_uri))}")
     for segment in segments:
         # Six decimals: rounded to milliseconds, an hour of 1001/30000 frames drifts by 0.2 s.
         lines += [f"#EXTINF:{segment.duration_s:.6f},", _line(segment.uri)]
@@ -167,6 +172,8 @@ def _pathway(renditions: Sequence[Rendition], base: PathwayBase) -> Iterator[str
     videos = sorted((r for r in renditions if r.kind == "video"), key=_rank)
     ranges = any(video.video_range for video in videos)
     groups = _audio_groups([r for r in renditions if r.kind == "audio"], base)
+    texts = [r for r in renditions if r.kind == "text"]
+    subtitles = None if not texts else "subs" if base.id is None else f"subs-{base.id}"
     for group_id, members in groups.items():
         for audio, name in zip(members, _names(members), strict=True):
             # Radio: the variant is the group's first member, which then has no address here.
@@ -174,9 +181,12 @@ def _pathway(renditions: Sequence[Rendition], base: PathwayBase) -> Iterator[str
             yield _alternative(
                 audio, base, group_id, name, default=audio is members[0], carried=carried
             )
+    for text, name in zip(texts, _names(texts), strict=True):
+        yield _subtitles(text, base, subtitles, name)
     for group_id, members in list(groups.items()) or [(None, [])]:
         for main in videos or members[:1]:
-            yield from _variant(main, base, group_id, members, ranges=ranges)
+            sound = _Group(group_id, members)
+            yield from _variant(main, base, sound, _Group(subtitles, texts), ranges=ranges)
     for video in videos:
         if video.iframe_bandwidth is not None:
             yield _iframe_variant(video, base, ranges=ranges)
@@ -197,8 +207,8 @@ def _audio_groups(
 def _names(members: Sequence[Rendition]) -> list[str]:
     """Names for people, no two alike in a group (4.4.6.1.1): `en`, `de`, `en 3`."""
     names: list[str] = []
-    for number, audio in enumerate(members, start=1):
-        language = audio.language or "und"
+    for number, member in enumerate(members, start=1):
+        language = member.language or "und"
         names.append(f"{language} {number}" if language in names else language)
     return names
 
@@ -225,24 +235,45 @@ def _alternative(
     )
 
 
+def _subtitles(text: Rendition, base: PathwayBase, group_id: str | None, name: str) -> str:
+    """Shown when somebody asks for them; forced ones (4.4.6.1) by players themselves."""
+    return "#EXT-X-MEDIA:" + _attributes(
+        TYPE="SUBTITLES",
+        GROUP_ID=_quoted(group_id),
+        NAME=_quoted(name),
+        LANGUAGE=_quoted(text.language or "und"),
+        DEFAULT="NO",
+        AUTOSELECT="YES",
+        FORCED="YES" if text.forced else None,
+        CHARACTERISTICS=_quoted(_FOR_THE_DEAF) if text.for_the_deaf else None,
+        STABLE_RENDITION_ID=_quoted(text.rendition_id),
+        URI=_quoted(_line(_playlist_of(text, base))),
+    )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Renditions of which one at a time plays; `id` None: there are none."""
+
+    id: str | None
+    members: Sequence[Rendition]
+
+
 def _variant(
-    main: Rendition,
-    base: PathwayBase,
-    group_id: str | None,
-    group: Sequence[Rendition],
-    *,
-    ranges: bool,
+    main: Rendition, base: PathwayBase, audio: _Group, subtitles: _Group, *, ranges: bool
 ) -> tuple[str, str]:
     """The variant; where not all are SDR, each says its range (Apple 9.16)."""
+    group = audio.members
     has_picture = main.width is not None and main.height is not None
     fields = _attributes(
-        BANDWIDTH=str(_worst(main, group, lambda r: r.bandwidth)),
-        AVERAGE_BANDWIDTH=str(_worst(main, group, lambda r: r.average_bandwidth)),
+        BANDWIDTH=str(_worst(main, audio, subtitles, lambda r: r.bandwidth)),
+        AVERAGE_BANDWIDTH=str(_worst(main, audio, subtitles, lambda r: r.average_bandwidth)),
         CODECS=_quoted(",".join(dict.fromkeys(r.codecs for r in (main, *group)))),
         RESOLUTION=f"{main.width}x{main.height}" if has_picture else None,
         FRAME_RATE=f"{main.frame_rate:.3f}" if main.frame_rate else None,
         VIDEO_RANGE=(main.video_range or "SDR") if has_picture and ranges else None,
-        AUDIO=_quoted(group_id),
+        AUDIO=_quoted(audio.id),
+        SUBTITLES=_quoted(subtitles.id),
         STABLE_VARIANT_ID=_quoted(main.rendition_id),
         PATHWAY_ID=_quoted(base.id),
     )
@@ -266,13 +297,14 @@ def iframe_name(rendition_id: str) -> str:
     return f"{rendition_id}-iframes"
 
 
-def _worst(main: Rendition, group: Sequence[Rendition], rate: Callable[[Rendition], int]) -> int:
-    """The rate of the worst combination that plays (Apple 9.13): audio comes on top of video,
-    but in place of other audio."""
-    others = [rate(member) for member in group]
-    if main.kind == "audio":
-        return max([rate(main), *others])
-    return rate(main) + max(others, default=0)
+def _worst(
+    main: Rendition, audio: _Group, subtitles: _Group, rate: Callable[[Rendition], int]
+) -> int:
+    """The rate of the worst combination that plays (Apple 9.13): audio and subtitles come on top
+    of video, but each in place of others of its kind."""
+    sound = max((rate(member) for member in audio.members), default=0)
+    text = max((rate(member) for member in subtitles.members), default=0)
+    return text + (max(rate(main), sound) if main.kind == "audio" else rate(main) + sound)
 
 
 def _playlist_of(rendition: Rendition, base: PathwayBase) -> str:

@@ -48,6 +48,7 @@ class Variant:
     resolution: tuple[int, int] | None
     frame_rate: float | None
     audio: str | None
+    subtitles: str | None
     pathway_id: str | None
     stable_id: str | None
 
@@ -185,6 +186,7 @@ def _read_variant(item: m3u8.Playlist, base_url: str) -> Variant:
         resolution=info.resolution,
         frame_rate=info.frame_rate,
         audio=info.audio,
+        subtitles=info.subtitles,
         pathway_id=info.pathway_id,
         stable_id=info.stable_variant_id,
     )

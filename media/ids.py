@@ -17,7 +17,9 @@ _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 
 NAME = r"[a-z0-9-]{1,32}"
 ID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
-RENDITION = r"[a-z]-[a-z0-9]+(-[a-z0-9]+){0,3}"
+RENDITION = r"[a-z]-[a-z0-9]+(-[a-z0-9]+){0,4}"
+# BCP 47, as far as tracks are told apart by it: language, script, region.
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
 TitleId = Annotated[str, StringConstraints(pattern=rf"^ttl_{ID}$")]

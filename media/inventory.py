@@ -9,7 +9,9 @@ subtitles, pictures), and for each rendition names a *file list*,
     titles/{title_id}/{package_id}/inventory.json      Inventory
                                   /v-avc-720/files.json    FileList
                                   /v-avc-720/init.mp4  1.m4s  2.m4s …
+                                  /t-vtt-en/files.json    1.vtt 2.vtt …  whole.vtt
                                   /hls/master.m3u8  …  /dash/manifest.mpd
+                                  /thumbs/index.vtt  1.jpg 2.jpg …  poster.jpg
 """
 
 import hashlib
@@ -24,6 +26,7 @@ from media.ids import PackageId, RenditionId, Sha256, TitleId
 
 INVENTORY_NAME = "inventory.json"
 FILE_LIST_NAME = "files.json"
+WHOLE_TEXT = "whole.vtt"  # all of a track of subtitles, beside its segments
 
 # A ten-hour rendition in 2 s segments lists 18,000 files of about 120 bytes: 2.2 MB.
 MAX_INVENTORY_BYTES = 4 * 1024 * 1024
@@ -70,7 +73,7 @@ class FileList(BaseModel):
 
 
 class Rendition(BaseModel):
-    """One encoded rung or audio track, as manifests describe it.
+    """One encoded rung, audio or subtitle track, as manifests describe it.
 
     Bandwidths are in bits per second and measured from the segments' bytes: `bandwidth` is the
     peak, `average_bandwidth` that of the whole, as RFC 8216bis defines them (4.1, 4.4.6.2), and
@@ -79,10 +82,10 @@ class Rendition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     rendition_id: RenditionId
-    kind: Literal["video", "audio"]
+    kind: Literal["video", "audio", "text"]
     codecs: str = Field(
         max_length=64, pattern=r"^[A-Za-z0-9.]+$"
-    )  # RFC 6381: avc1.64001f, mp4a.40.2
+    )  # RFC 6381: avc1.64001f, mp4a.40.2, wvtt
     bandwidth: int = Field(gt=0)
     average_bandwidth: int = Field(gt=0)
     iframe_bandwidth: int | None = Field(None, gt=0)
@@ -94,6 +97,8 @@ class Rendition(BaseModel):
     video_range: Literal["PQ", "HLG"] | None = None  # none: SDR, or no picture
     frames: int | None = None
     language: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,35}$")  # BCP 47
+    forced: bool | None = None  # subtitles of what nobody is expected to understand
+    for_the_deaf: bool | None = None  # … that tell sounds as well
     channels: int | None = None
     sample_rate: int | None = None
     file_list: FileEntry
@@ -158,7 +163,7 @@ def package_prefix(title_id: str, package_id: str) -> str:
 def rendition_of(path: str) -> str | None:
     """The rendition whose file list would name this path, or None for a shared file."""
     folder = path.partition("/")[0]
-    return folder if "/" in path and re.fullmatch(r"[av]-[a-z0-9-]+", folder) else None
+    return folder if "/" in path and re.fullmatch(r"[avt]-[a-z0-9-]+", folder) else None
 
 
 def segment_after(path: str) -> str | None:
@@ -168,11 +173,11 @@ def segment_after(path: str) -> str | None:
     number, _, ending = name.partition(".")
     if (
         rendition_of(path) is None
-        or ending != "m4s"
+        or ending not in ("m4s", "vtt")
         or not re.fullmatch(r"[1-9][0-9]{0,8}", number)
     ):
         return None
-    return f"{folder}/{int(number) + 1}.m4s"
+    return f"{folder}/{int(number) + 1}.{ending}"
 
 
 def content_type(path: str) -> str:

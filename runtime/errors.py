@@ -60,6 +60,7 @@ CODES: dict[str, Kind] = {
     "truncated_file": Kind(422, "The file is cut off or damaged."),
     "forbidden_format": Kind(422, "Playlists and other files that point elsewhere are not taken as films."),
     "encode_failed": Kind(500, "The encode failed."),
+    "bad_subtitles": Kind(400, "The subtitles cannot be read.", "Give an SRT or WebVTT file."),
     "below_quality": Kind(500, "The encode is not good enough to be published."),
     "not_conformant": Kind(500, "The package breaks a rule, and is not published."),
     "encode_timeout": Kind(500, "The encode took longer than it may."),

@@ -22,6 +22,7 @@ from media.ids import new_id
 from media.inventory import (
     FILE_LIST_NAME,
     INVENTORY_NAME,
+    WHOLE_TEXT,
     FileEntry,
     FileList,
     Inventory,
@@ -30,12 +31,14 @@ from media.inventory import (
     to_bytes,
 )
 from media.mp4 import Fragment, Track, presentation, read_segment, read_track
+from media.webvtt import Cue, segments, write_webvtt
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 # B-frames, so that composition times differ from decode times; closed GOPs of exactly 2 s.
 VIDEO = "-c:v libx264 -preset veryfast -bf 2 -g 50 -keyint_min 50 -sc_threshold 0 -pix_fmt yuv420p"
 VIDEOS = {"v-avc-90": ("160x90", "80k"), "v-avc-180": ("320x180", "250k")}
 AUDIOS = {"a-aac-en": "en", "a-aac-de": "de"}
+TEXT = "t-vtt-en"
 
 
 def make_film(folder: Path, *, seconds: float = 4.0) -> Path:
@@ -85,20 +88,21 @@ def describe(folder: Path, names: Sequence[str] = (*VIDEOS, *AUDIOS)) -> None:
     for name, (track, fragments, _) in measured.items():
         start, ticks = presentation(track, fragments)
         timelines[name] = Timeline(track.timescale, ticks, start)
-        segments = [
+        parts = [
             Segment(f"../{name}/{number}.m4s", duration / track.timescale)
             for number, duration in enumerate(ticks, start=1)
         ]
-        playlist = media_playlist(f"../{name}/init.mp4", segments)
+        playlist = media_playlist(f"../{name}/init.mp4", parts)
         (folder / "hls" / f"{name}.m3u8").write_text(playlist)
         if track.kind == "video":  # a GOP each: a segment is shown as long as its key frame
             frames = [
                 Segment(segment.uri, segment.duration_s, fragment.keys[0][:2])
-                for segment, fragment in zip(segments, fragments, strict=True)
+                for segment, fragment in zip(parts, fragments, strict=True)
             ]
             keys = iframe_playlist(f"../{name}/init.mp4", frames)
             (folder / "hls" / f"{iframe_name(name)}.m3u8").write_text(keys)
     duration_s = renditions[0].duration_s
+    renditions.append(_subtitles(folder, duration_s))
     (folder / MULTIVARIANT_PATH).write_text(multivariant(renditions, [PathwayBase(None, "../")]))
     (folder / MPD_PATH).write_text(mpd(renditions, timelines, duration_s))
     write_inventory(folder, renditions, duration_s)
@@ -109,7 +113,9 @@ def write_inventory(folder: Path, renditions: Sequence[Rendition], duration_s: f
     listed = []
     for rendition in renditions:
         place = folder / rendition.rendition_id
-        names = ["init.mp4", *(f"{n}.m4s" for n in range(1, rendition.file_count))]
+        ending = "vtt" if rendition.kind == "text" else "m4s"
+        numbered = [f"{n}.{ending}" for n in range(1, rendition.file_count)]
+        names = [*numbered, WHOLE_TEXT] if ending == "vtt" else ["init.mp4", *numbered]
         files = [_entry(folder, place / name) for name in names if (place / name).exists()]
         (place / FILE_LIST_NAME).write_bytes(to_bytes(FileList(files=tuple(files))))
         listing = _entry(folder, place / FILE_LIST_NAME)
@@ -168,6 +174,31 @@ def _rendition(
         sample_rate=track.sample_rate,
         file_list=FileEntry(path=f"{name}/{FILE_LIST_NAME}", bytes=0, sha256="0" * 64),
         file_count=1 + len(sizes),
+        total_bytes=1,
+    )
+
+
+def _subtitles(folder: Path, duration_s: float) -> Rendition:
+    """`t-vtt-en`, with a cue at the end of the first segment and over it."""
+    cues = [Cue(0.5, 1.0, "One"), Cue(1.5, 2.5, "Two")]
+    edges = [0.0, 2.0, duration_s]
+    (folder / TEXT).mkdir(exist_ok=True)
+    for number, text in enumerate(segments(cues, edges), start=1):
+        (folder / TEXT / f"{number}.vtt").write_text(text)
+    (folder / TEXT / WHOLE_TEXT).write_text(write_webvtt(cues))
+    parts = [Segment(f"../{TEXT}/{n}.vtt", edges[n] - edges[n - 1]) for n in (1, 2)]
+    (folder / "hls" / f"{TEXT}.m3u8").write_text(media_playlist(None, parts))
+    return Rendition(
+        rendition_id=TEXT,
+        kind="text",
+        codecs="wvtt",
+        bandwidth=1000,
+        average_bandwidth=1000,
+        timescale=1000,
+        duration_s=duration_s,
+        language="en",
+        file_list=FileEntry(path=f"{TEXT}/{FILE_LIST_NAME}", bytes=0, sha256="0" * 64),
+        file_count=3,
         total_bytes=1,
     )
 

@@ -26,6 +26,7 @@ WHO = {
     "GET /v1/titles/{title_id}/steer": OPERATORS,
     "POST /v1/titles/{title_id}/uploads": OPERATORS,
     "PUT /v1/uploads/{upload_id}/parts/{number}": OPERATORS,
+    "PUT /v1/uploads/{upload_id}/subtitles/{language}": OPERATORS,
     "POST /v1/uploads/{upload_id}/complete": OPERATORS,
     "DELETE /v1/uploads/{upload_id}": OPERATORS,
     "POST /v1/jobs/lease": ENCODERS,
@@ -58,7 +59,7 @@ WHO = {
     "GET /metrics": ANYONE,
     "GET /openapi.json": ANYONE,
 }
-SOME = {"number": "1", "key": "0" * 32, "appliance": "oslo-1"} | {
+SOME = {"number": "1", "language": "en", "key": "0" * 32, "appliance": "oslo-1"} | {
     f"{kind}_id": new_id(prefix)
     for kind, prefix in {"title": "ttl", "upload": "upl", "job": "job", "session": "ses"}.items()
 }

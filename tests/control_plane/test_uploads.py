@@ -313,3 +313,36 @@ async def test_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert database.execute("SELECT count(*) FROM uploads").fetchone() == (0,)
         health = house.anonymous().call_raw("GET", "/healthz")
         assert await code_of(health) == ""
+
+
+SRT = b"1\n00:00:01,000 --> 00:00:02,000\nHello\n"
+
+
+async def put_subtitles(house: House, upload: Upload, language: str, raw: bytes = SRT) -> None:
+    api = await house.account("operator")
+    url = f"{api.base_url}/v1/uploads/{upload.upload_id}/subtitles/{language}"
+    await api.send("PUT", url, raw, timeout_s=5)
+
+
+async def test_subtitles_come_beside_the_master(house: House):
+    upload = await start(house)
+    for language in ("en", "pt-BR", "EN"):  # the last one in place of the first
+        await put_subtitles(house, upload, language)
+    await complete(house, upload, await put(house, upload, 1, MASTER))
+    lease = await house.lease()
+    assert [beside.language for beside in lease.subtitles] == ["en", "pt-BR"]
+    for beside in lease.subtitles:
+        assert await house.store.get_bytes(beside.key, max_bytes=1000) == SRT
+    assert len(stored(house)) == 3
+
+
+async def test_what_are_no_subtitles_is_refused(house: House):
+    upload = await start(house)
+    assert await code_of(put_subtitles(house, upload, "en", b"hello")) == "bad_subtitles"
+    assert await code_of(put_subtitles(house, upload, "english")) == "not_found"
+    assert await code_of(put_subtitles(house, upload, "en", bytes(17 << 20))) == "bad_subtitles"
+    await put_subtitles(house, upload, "en")
+    api = await house.account("operator")
+    await api.call_raw("DELETE", f"/v1/uploads/{upload.upload_id}")
+    assert stored(house) == []
+    assert await code_of(put_subtitles(house, upload, "en")) == "unknown_upload"

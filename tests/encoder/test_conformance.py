@@ -21,7 +21,7 @@ from media.inventory import INVENTORY_NAME, Inventory
 from runtime.child import Limits, run_child
 from runtime.errors import Problem
 from runtime.programs import ffmpeg
-from tests.encoder_clips import describe, make_package, rewrite_inventory
+from tests.encoder_clips import TEXT, describe, make_package, rewrite_inventory
 
 
 @pytest.fixture(scope="session")
@@ -240,6 +240,23 @@ BROKEN: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     ),
     "a segment too few in the MPD": (change(MPD, ' r="1"', ""), {"mpd-timeline", "mpd-covers"}),
     "other facts in the MPD": (change(MPD, 'width="320"', 'width="321"'), {"mpd-facts"}),
+    "subtitles without a map": (
+        change(f"{TEXT}/2.vtt", r"X-TIMESTAMP-MAP.*\n", ""),
+        {"webvtt"},
+    ),
+    "subtitles that are no text": (
+        change(f"{TEXT}/2.vtt", "WEBVTT", "SUBTITLES"),
+        {"webvtt"},
+    ),
+    "a cue that is cut off": (change(f"{TEXT}/2.vtt", r"\n\n[^\n]*-->[^\n]*\nTwo", ""), {"cues"}),
+    "a cue of another time": (
+        change(f"{TEXT}/1.vtt", r"\n\n", "\n\n00:00:03.000 --> 00:00:03.500\nTwo\n\n"),
+        {"cues"},
+    ),
+    "subtitles that end early": (
+        change(f"hls/{TEXT}.m3u8", r"#EXTINF:2.000000,\n\.\./t-vtt-en/2.vtt\n", ""),
+        {"text-length"},
+    ),
     "a way out of the folder": (
         change(MEDIA, r"\.\./v-avc-180/2.m4s", "../../../v-avc-180/2.m4s?/../../../etc/passwd"),
         {"iframe-parts"},  # which name the segment by its plain address

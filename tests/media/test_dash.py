@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.dash import PathwayBase, Timeline, frame_rate, mpd, read_mpd, session_mpd
+from media.dash import PathwayBase, Thumbnails, Timeline, frame_rate, mpd, read_mpd, session_mpd
 from media.inventory import FileEntry, Rendition
 
 A = PathwayBase("edge-a", "http://127.0.1.1:8090/token/titles/t/p/")
@@ -30,6 +30,8 @@ def rendition(name: str, **more: object) -> Rendition:
     if kind == "video":
         height = int(name.rpartition("-")[2])
         about |= {"width": height * 16 // 9, "height": height, "frame_rate": 30000 / 1001}
+    elif kind == "text":
+        about |= {"language": name.rpartition("-")[2]}
     else:
         about |= {"channels": 6, "sample_rate": 48_000, "language": name.rpartition("-")[2]}
     return Rendition.model_validate({"rendition_id": name, "kind": kind, **about, **more})
@@ -69,6 +71,25 @@ def test_the_package_mpd() -> None:
     assert channels is not None and channels.attrib["value"] == "6"
     runs = [s.attrib for s in sets[0].findall(".//d:S", NS)][:2]
     assert runs == [{"t": "0", "d": "180180", "r": "1"}, {"d": "30030"}]
+
+
+def test_subtitles_are_one_file_and_small_pictures_are_tiles() -> None:
+    text = rendition("t-vtt-de", kind="text", codecs="wvtt", forced=True)
+    tiles = Thumbnails((5, 4), (160, 90), 2.5, 2_000)
+    whole = mpd([*RENDITIONS, text], TIMELINES, FILM_S, tiles)
+    for written in (whole, session_mpd(whole, [A], allowed={"v-avc-360", "t-vtt-de"})):
+        *_, subtitles, pictures = ET.fromstring(written).findall(".//d:AdaptationSet", NS)
+        assert (subtitles.get("mimeType"), subtitles.get("lang")) == ("text/vtt", "de")
+        role, location = (subtitles.find(f".//d:{name}", NS) for name in ("Role", "BaseURL"))
+        assert role is not None and role.get("value") == "forced-subtitle"
+        assert location is not None and location.text == "../t-vtt-de/whole.vtt"
+        template = pictures.find("d:SegmentTemplate", NS)
+        assert template is not None and template.get("duration") == "50000"
+        picture = pictures.find("d:Representation", NS)
+        assert picture is not None
+        assert (picture.get("width"), picture.get("height")) == ("800", "360")
+    assert "t-vtt-de" not in session_mpd(whole, [A], allowed={"v-avc-360"})
+    assert {r.kind for r in read_mpd(whole, "http://x/").representations} == {"video", "audio"}
 
 
 def test_what_is_written_is_what_is_read() -> None:

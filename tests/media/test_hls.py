@@ -32,7 +32,9 @@ def rendition(name: str, bandwidth: int, **more: object) -> Rendition:
         "file_count": 3,
         "total_bytes": 1000,
     }
-    if kind == "video":
+    if name.startswith("t-"):
+        pass
+    elif kind == "video":
         height = int(name.rpartition("-")[2])
         about |= {"width": height * 16 // 9, "height": height, "frame_rate": 30000 / 1001}
     else:
@@ -115,6 +117,27 @@ def test_audio_codecs_have_groups_of_their_own() -> None:
         ("audio-opus-edge-a", 1_000_000),
         ("audio-opus-edge-a", 2_400_000),
     ]
+
+
+def test_subtitles_have_groups_and_come_on_top() -> None:
+    texts = [
+        rendition("t-vtt-en", 2_000, language="en", kind="text", codecs="wvtt"),
+        rendition("t-vtt-de", 1_000, language="de", kind="text", codecs="wvtt", forced=True),
+    ]
+    text = multivariant([*VIDEO, *AUDIO, *texts], [A, B])
+    read = read_multivariant(text, "http://x/")
+    assert {(v.pathway_id, v.subtitles) for v in read.variants} == {
+        ("edge-a", "subs-edge-a"),
+        ("edge-b", "subs-edge-b"),
+    }
+    assert read.variants[0].bandwidth == 732_000
+    assert all("wvtt" not in (v.codecs or "") for v in read.variants)
+    assert next(line for line in text.splitlines() if "subs-edge-b" in line) == (
+        '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs-edge-b",NAME="en",LANGUAGE="en",DEFAULT=NO,'
+        'AUTOSELECT=YES,STABLE-RENDITION-ID="t-vtt-en",'
+        f'URI="{B.base_url}hls/t-vtt-en.m3u8"'
+    )
+    assert text.count("FORCED=YES") == 2
 
 
 def test_names_in_a_group_differ() -> None:
