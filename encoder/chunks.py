@@ -51,7 +51,7 @@ def cut(
     play = min(1, (each - 1) // 2)  # segments that a cut may lie off an even division
 
     def seek_s(segment: int) -> float | None:
-        return _seek_s(entries, start_s + float((segment * segment_frames - _RUN_UP_FRAMES) / rate))
+        return seek_for(segment * segment_frames, rate, start_s, entries)
 
     def twice_s(segment: int) -> float:
         """What is decoded twice for a cut there."""
@@ -72,6 +72,8 @@ def cut(
     )
 
 
-def _seek_s(entries: Sequence[Entry], wanted_s: float) -> float | None:
+def seek_for(frame: int, rate: Fraction, start_s: float, entries: Sequence[Entry]) -> float | None:
+    """Where a decoder begins that needs the film from this frame on; None: with the file."""
+    wanted_s = start_s + float((frame - _RUN_UP_FRAMES) / rate)
     number = bisect_right(entries, wanted_s, key=lambda entry: entry.shown_s)
     return entries[number - 1].seek_s if number else None

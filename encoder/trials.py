@@ -15,9 +15,10 @@ from pathlib import Path
 
 import ffmpeg
 
+from encoder.chunks import seek_for
 from encoder.codecs import Coding, codec_options
 from encoder.excerpts import excerpts
-from encoder.ffmpeg import MASTER, copies, explain, input_options
+from encoder.ffmpeg import copies, explain, master_input
 from encoder.hull import Trial
 from encoder.ladder_choice import cap_bps, even_floor, picture_size, tried_heights
 from encoder.pictures import conformed, in_sdr, scaled
@@ -130,11 +131,12 @@ async def try_out(
 def reel_argv(source: Source, tried: Plan, max_pixels: int) -> list[str]:
     """The excerpts one after the other, as the rungs take them, without loss."""
     pieces = []
+    entries = source.entries if source.seekable else ()
     for start_s in tried.starts_s:
-        master = ffmpeg.input(
-            MASTER, **input_options(max_pixels), ss=f"{source.cadence.start_s + start_s:.6f}"
-        )
-        piece = conformed(master[str(source.video_index)], source, tried.gop_frames)
+        first = round(start_s * source.frame_rate)
+        seek_s = seek_for(first, source.frame_rate, source.cadence.start_s, entries)
+        master = master_input(source, max_pixels, seek_s)
+        piece = conformed(master[str(source.video_index)], source, tried.gop_frames, first)
         pieces.append(scaled(in_sdr(piece, source), source, tried.size))
     reel = ffmpeg.concat(*pieces) if len(pieces) > 1 else pieces[0]
     out = reel.output(

@@ -11,11 +11,13 @@ from encoder.cadence import Cadence
 from encoder.conformance import check_package
 from encoder.excerpts import excerpts
 from encoder.farm import Here
+from encoder.ffmpeg import MASTER
 from encoder.pieces import Kept
 from encoder.pipeline import Workshop, encode
+from encoder.probe import probe
 from encoder.settings import EncoderSettings
 from encoder.source import Colour, Source
-from encoder.trials import MAX_TRIALS, MOST_EXCERPTS, plan
+from encoder.trials import MAX_TRIALS, MOST_EXCERPTS, plan, try_out
 from encoder.vmaf import read_log, summary
 from media.file_store import FileStore
 from media.ids import new_id
@@ -134,3 +136,17 @@ async def test_a_film_whose_trials_fail_has_the_fixed_ladder(
     made = await encode(film, tmp_path / "package", new_id("ttl"), new_id("pkg"), AUTO)
     assert [r.rendition_id for r in made.inventory.renditions if r.kind == "video"] == ["v-avc-180"]
     assert not (tmp_path / "package" / "report" / "ladder.json").exists()
+
+
+async def test_what_is_tried_is_the_same_in_every_container(tmp_path: Path) -> None:
+    """In a transport stream, too, which begins at 1.4 s and cannot be sought."""
+    film = make_film(tmp_path / "film.mkv", seconds=6, size="320x180")
+    found = []
+    for ending in ("mkv", "ts"):
+        folder = tmp_path / ending
+        folder.mkdir()
+        ffmpeg("-i", film, "-c", "copy", folder / f"film.{ending}")
+        (folder / f"film.{ending}").rename(folder / MASTER)
+        master = replace(await probe(folder, AUTO), activity=(1, 3, 2, 6, 5, 4))
+        found.append(await try_out(folder, master, plan(master, 1.0), AUTO))
+    assert found[0] == found[1] and len(found[0]) > 1
