@@ -37,6 +37,7 @@ _SCENES = {
     "cells": "life=s=640x360:r=25:ratio=0.1:mold=20:life_color=#8fd0ff:death_color=#203040",
 }
 _SCENE_S = 8
+_LEAST_S = 5.0  # a shorter film says nothing of a ladder
 
 
 @dataclass
@@ -185,16 +186,13 @@ async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
 # Figures that others measure, too.
 
 _TOOL = "ffmpeg-quality-metrics"
-_NUMBERS = "colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1"
-_IN_STREAM = {"vp9": "color_space=bt709", "h264": _NUMBERS, "hevc": _NUMBERS}
 
 
 async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
     """VMAF of every rung, by us and by a program of somebody else's.
 
     That one compares the streams as they are, and ffmpeg converts one that says BT.709 for one that
-    says nothing: so it gets the film with what our rungs say written into its headers, its pictures
-    untouched, and both at their frames' numbers.
+    says nothing: so it gets a copy of the film, without loss, that says what our rungs say.
     """
     bar = Bar(0.3, "less", "ours")
     tool = shutil.which(_TOOL)
@@ -205,13 +203,13 @@ async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
     title, film = next(iter(films.paths.items()))
     made = await _encode(films, film, f"{title}-vmaf", "apple")
     ours = await _rated(films, film, made, made.size)
-    reference = await _labelled(films.folder, film)
+    rate = made.videos[0].frame_rate
+    assert rate
+    reference = await _labelled(films.folder, film, rate)
     theirs = []
     for rung in made.videos:
         await asyncio.to_thread(_whole, films.folder, made, rung)
-        assert rung.frame_rate
         argv = [tool, "--ffmpeg-path", programs.ffmpeg(), "--metrics", "vmaf", "--no-summary"]
-        argv += ["--framerate", f"{rung.frame_rate:.6f}"]
         said = json.loads(await _run([*argv, str(films.folder / "rung.mp4"), str(reference)]))
         theirs.append(fmean(frame["vmaf"] for frame in said["vmaf"]))
     apart = [abs(one.vmaf - other) for one, other in zip(ours, theirs, strict=True)]
@@ -219,17 +217,15 @@ async def vmaf(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
     return [replace(alone(name, "VMAF apart", round(max(apart), 3), bar), notes=notes)]
 
 
-async def _labelled(folder: Path, film: Path) -> Path:
-    """The film with BT.709 in its headers: the stream's, where it has any, and the file's."""
-    out = folder / "labelled.mkv"
-    argv = [programs.ffprobe(), "-v", "error", "-select_streams", "v:0"]
-    said = await _run([*argv, "-show_entries", "stream=codec_name", "-of", "csv=p=0", str(film)])
-    codec = said.decode().split()[0].strip(",")
-    argv = [programs.ffmpeg(), "-v", "error", "-y", "-i", str(film), "-map", "0:v:0", "-c", "copy"]
-    argv += ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"]
-    if codec in _IN_STREAM:
-        argv += ["-bsf:v", f"{codec}_metadata={_IN_STREAM[codec]}"]
-    await _run([*argv, str(out)])
+async def _labelled(folder: Path, film: Path, rate: float) -> Path:
+    """The film's pictures as they are, BT.709 in the headers, each at its number."""
+    out, ticks = folder / "labelled.mp4", 1000
+    said = "range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+    clock = f"settb=1/{round(rate * ticks)},setpts=N*{ticks}"
+    argv = [programs.ffmpeg(), "-v", "error", "-y", "-i", str(film), "-map", "0:v:0"]
+    argv += ["-fps_mode", "passthrough", "-vf", f"setparams={said},{clock}"]
+    argv += ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]
+    await _run([*argv, "-video_track_timescale", str(round(rate * ticks)), str(out)])
     return out
 
 
@@ -277,6 +273,8 @@ async def ladder(name: str, films: Films, tell: Callable[[str], None]) -> list[R
     bits, gains = [], []
     for title, film in films.paths.items():
         tell(f"{name} {title}")
+        if await _lasts_s(film) < _LEAST_S:
+            continue
         made = [await _encode(films, film, f"{title}-{kind}", kind) for kind in ("auto", "apple")]
         auto, apple = [await _rated(films, film, one, made[1].size) for one in made]
         ours, theirs = watched(auto), watched(apple)
@@ -293,11 +291,21 @@ async def ladder(name: str, films: Films, tell: Callable[[str], None]) -> list[R
             rows.append(skipped(case, "BD-rate", "apple", bar, "the ladders share no quality"))
         else:
             rows.append(alone(case, "BD-rate", round(more, 4), bar))
-    saved = fmean(ours / theirs for ours, theirs in bits)
-    rows.append(alone(f"{name}-bits", "of apple's bits", round(saved, 3), Bar(0.8, "less", "ours")))
+    if not bits:
+        return rows
+    # Of all bits that go out when every film is watched as long, and film by film.
+    whole = fmean(ours for ours, _ in bits) / fmean(theirs for _, theirs in bits)
+    each = fmean(ours / theirs for ours, theirs in bits)
+    rows.append(alone(f"{name}-bits", "of apple's bits", round(whole, 3), Bar(0.8, "less", "ours")))
+    rows.append(alone(f"{name}-bits-each", "of apple's bits", round(each, 3), Bar(None)))
     gain = round(fmean(gains), 2)
     rows.append(alone(f"{name}-vmaf", "VMAF more", gain, Bar(-0.5, "more", "ours")))
     return rows
+
+
+async def _lasts_s(film: Path) -> float:
+    argv = [programs.ffprobe(), "-v", "error", "-show_entries", "format=duration"]
+    return float(await _run([*argv, "-of", "csv=p=0", str(film)]))
 
 
 def _pair(case: str, unit: str, bps: tuple[float, float], bar: Bar) -> Row:
