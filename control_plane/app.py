@@ -25,7 +25,7 @@ from control_plane.metrics import Metrics
 from control_plane.packages import Packages
 from control_plane.pages import Pages
 from control_plane.passwords import Passwords
-from control_plane.playback import Life, Playback
+from control_plane.playback import Life, Playback, Secrets
 from control_plane.removal import Removal
 from control_plane.routes import table
 from control_plane.settings import ControlPlaneSettings
@@ -82,6 +82,8 @@ async def serve(
     private.mkdir(parents=True, exist_ok=True, mode=0o700)
     identity = Identity.open(NAME, "control", private / f"{NAME}.key")
     secret = read_or_make(private / "sessions.secret", lambda: secrets.token_bytes(32))
+    # Without it no encrypted package can be played any more: it belongs into every backup.
+    content = read_or_make(private / "content.secret", lambda: secrets.token_bytes(32))
     async with AsyncExitStack() as stack:
         database = Database(settings.database_url(data))
         stack.push_async_callback(database.close)
@@ -119,6 +121,7 @@ async def serve(
             store,
             bell,
             clock,
+            content,
             lease_s=settings.lease_s,
             max_attempts=settings.max_attempts,
         )
@@ -136,7 +139,7 @@ async def serve(
             database,
             steering,
             identity,
-            secret,
+            Secrets(secret, content),
             clock,
             public_url,
             life=life,

@@ -14,6 +14,7 @@ from control_plane.screens import encode_bar, say, show_streams, show_titles, up
 from control_plane.sender import ended_job, master_size, send_master
 from control_plane.viewer import manifest_url, open_session, plain_url, probe, show
 from media.api import Job, NewTitle, Session, Title
+from media.protection import Scheme
 from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
 from runtime.errors import REFUSED_MASTER, Problem
@@ -59,6 +60,12 @@ def upload(
     priority: Annotated[
         int, typer.Option("--priority", min=-100, max=100, help="Encoded before lower ones.")
     ] = 0,
+    encrypt: Annotated[
+        Scheme | None,
+        typer.Option(
+            "--encrypt", help="Encrypt it: cbcs, which all of today's players take, or cenc."
+        ),
+    ] = None,
     subtitles: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +81,7 @@ def upload(
 
     Example: nearcast upload holiday.mp4 --title "Our holiday" --subtitles en=holiday.srt --wait
     """
-    new = _New(title, publish, priority, tuple(subtitles or ()))
+    new = _New(title, publish, priority, encrypt, tuple(subtitles or ()))
     work = _upload(data, file, new, wait, quiet=json)
     described = perform(work, json=json)
     if json:
@@ -195,6 +202,7 @@ class _New:
     title: str
     publish: bool
     priority: int
+    encryption: Scheme | None
     subtitles: tuple[str, ...]
 
 
@@ -211,6 +219,7 @@ async def _upload(data: Path, file: Path, new: _New, wait: bool, *, quiet: bool)
                     file,
                     publish=new.publish,
                     priority=new.priority,
+                    encryption=new.encryption,
                     beside=beside,
                     tell=tell,
                 )

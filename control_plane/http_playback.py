@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane import manifests
 from control_plane.packages import Manifests, Packages
-from control_plane.playback import Playback
+from control_plane.playback import Playback, Playing
 from media.api import NewSession, Request, Session, SteerAnswer
-from media.fleet import ClientAddress, RankAnswer
+from media.fleet import ClientAddress
 from media.ids import Name
 from media.inventory import content_type
 from media.objects import StoreUnavailable
+from media.protection import LicenceRequest
 from runtime.api import Call, problem_response
 from runtime.errors import Problem
 
@@ -26,7 +27,7 @@ CORS = {
     "Timing-Allow-Origin": "*",
 }
 
-Write = Callable[[Manifests, RankAnswer, str, int], str]
+Write = Callable[[Manifests, Playing, int], str]
 
 
 class SteerQuery(Request):
@@ -73,6 +74,14 @@ class PlaybackHttp:
     async def preflight(self, call: Call) -> web.Response:
         return web.Response(status=204, headers=CORS)
 
+    async def license(self, call: Call) -> web.Response:
+        session_id, key = call.path["session_id"], call.path["key"]
+        try:
+            given = await self._playback.licence(session_id, key, call.body(LicenceRequest))
+        except Problem as problem:
+            return _refused(problem, call)
+        return web.json_response(given, headers=CORS | {"Cache-Control": "no-store"})
+
     async def _manifest(self, call: Call, write: Write) -> web.Response:
         try:
             text = await self._written(call, write)
@@ -92,7 +101,7 @@ class PlaybackHttp:
             playing.title_id, playing.package_id, playing.inventory_sha256
         )
         limit = call.query(ManifestQuery).pathways
-        return write(package, playing.ranking, playing.base_path, limit)
+        return write(package, playing, limit)
 
 
 def _refused(problem: Problem, call: Call) -> web.Response:

@@ -7,6 +7,7 @@ has failed; one that an encoder hands back, because it has to stop, has not ende
 """
 
 from datetime import datetime, timedelta
+from typing import cast
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +35,7 @@ from media.api import (
 from media.ids import new_id
 from media.inventory import Inventory
 from media.objects import ObjectStore
+from media.protection import Protection, Scheme, derived
 from runtime.errors import Problem
 from runtime.log import logger
 
@@ -48,7 +50,8 @@ _TURN = (JobRow.priority.desc(), JobRow.job_id)
 
 
 class Jobs:
-    """All jobs; `holder` is the name of the encoder that speaks."""
+    """All jobs; `holder` is the name of the encoder that speaks. Keys of packages come from the
+    `secret`."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Jobs:
         store: ObjectStore,
         bell: Bell,
         clock: Clock,
+        secret: bytes,
         *,
         lease_s: float,
         max_attempts: int,
@@ -64,6 +68,7 @@ class Jobs:
         self._store = store
         self._bell = bell
         self._clock = clock
+        self._secret = secret
         self._lease_s = lease_s
         self._max_attempts = max_attempts
 
@@ -134,6 +139,7 @@ class Jobs:
                 Beside(language=language, key=key)
                 for language, key in subtitles_of(row.master_key, row.subtitles).items()
             ),
+            protection=self._protection(row),
             expires_at=expires_at,
         )
 
@@ -272,6 +278,7 @@ class Jobs:
             publish=upload.publish,
             priority=upload.priority,
             subtitles=upload.subtitles,
+            encryption=upload.encryption,
             state="queued",
             attempt=0,
             failures=0,
@@ -279,6 +286,11 @@ class Jobs:
             fraction=0.0,
             created_at=self._clock(),
         )
+
+    def _protection(self, row: JobRow) -> Protection | None:
+        if not row.encryption:
+            return None
+        return derived(cast("Scheme", row.encryption), row.package_id, self._secret)
 
     def _package(self, inventory: Inventory, sha256: str) -> PackageRow:
         heights = [r.height for r in inventory.renditions if r.height is not None]
@@ -289,6 +301,7 @@ class Jobs:
             duration_s=inventory.duration_s,
             max_height=max(heights, default=None),
             total_bytes=inventory.total_bytes,
+            encryption=next((r.locked.scheme for r in inventory.renditions if r.locked), ""),
             created_at=self._clock(),
         )
 

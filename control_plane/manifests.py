@@ -3,23 +3,26 @@
 from collections.abc import Sequence
 
 from control_plane.packages import Manifests
+from control_plane.playback import Playing
 from media import dash, hls
-from media.fleet import Pathway, RankAnswer
+from media.fleet import Pathway
 
 
-def multivariant(package: Manifests, ranking: RankAnswer, base_path: str, limit: int) -> str:
+def multivariant(package: Manifests, playing: Playing, limit: int) -> str:
     """The HLS multivariant playlist. With one pathway it names no pathways and no steering, for
     players that know neither."""
-    bases = _bases(ranking.pathways[:limit], base_path)
-    steering_url = ranking.steering_url if len(bases) > 1 else None
+    bases = _bases(playing.ranking.pathways[:limit], playing.base_path)
+    steering_url = playing.ranking.steering_url if len(bases) > 1 else None
     return hls.multivariant(package.inventory.renditions, bases, steering_url=steering_url)
 
 
-def mpd(package: Manifests, ranking: RankAnswer, base_path: str, limit: int) -> str:
-    """The DASH MPD, on the same terms."""
-    bases = _bases(ranking.pathways[:limit], base_path)
-    steering_url = ranking.steering_url if len(bases) > 1 else None
-    return dash.session_mpd(package.mpd, bases, steering_url=steering_url)
+def mpd(package: Manifests, playing: Playing, limit: int) -> str:
+    """The DASH MPD, on the same terms, with the address of licences where it is encrypted."""
+    bases = _bases(playing.ranking.pathways[:limit], playing.base_path)
+    steering_url = playing.ranking.steering_url if len(bases) > 1 else None
+    return dash.session_mpd(
+        package.mpd, bases, steering_url=steering_url, license_url=playing.license_url
+    )
 
 
 def _bases(pathways: Sequence[Pathway], base_path: str) -> list[hls.PathwayBase]:

@@ -1,13 +1,15 @@
 """Playback sessions: who may play what, from which appliances, until when.
 
-Nothing secret is stored. The path token is signed again whenever it is asked for (Ed25519 gives
-the same token for the same claims), and the key in a session's addresses is a MAC of its id.
+Nothing secret is stored in the database. The path token is signed again whenever it is asked for
+(Ed25519 gives the same token for the same claims), and the key in a session's addresses is a MAC of
+its id.
 """
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +26,7 @@ from media.fleet import RankAnswer, RankRequest, RevokeRequest
 from media.ids import new_id
 from media.inventory import package_prefix
 from media.keys import Identity
+from media.protection import LicenceRequest, derived, licence
 from media.token import LEEWAY_S, PathClaims, sign_path_token
 from runtime.api import Caller
 from runtime.errors import Problem
@@ -51,17 +54,26 @@ class Playing:
     inventory_sha256: str
     ranking: RankAnswer
     base_path: str
+    license_url: str
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What keys the addresses of sessions, and what the keys of packages come from."""
+
+    sessions: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class Playback:
-    """All sessions. `secret` keys the addresses of their manifests."""
+    """All sessions."""
 
     def __init__(
         self,
         database: Database,
         steering: SteeringClient,
         identity: Identity,
-        secret: bytes,
+        secrets: Secrets,
         clock: Clock,
         public_url: str,
         *,
@@ -71,7 +83,7 @@ class Playback:
         self._database = database
         self._steering = steering
         self._identity = identity
-        self._secret = secret
+        self._secrets = secrets
         self._clock = clock
         self._public_url = public_url
         self._life = life
@@ -114,12 +126,13 @@ class Playback:
             await _playable(session, new.title_id, caller)  # it may have gone in the meantime
             session.add(row)
         logger().info("session_started", session_id=session_id, title_id=new.title_id)
-        return self._session(row)
+        return self._session(row, package)
 
     async def get(self, session_id: str, caller: Caller) -> Session:
         """The session, to who opened it and to operators. Raises Problem `unknown_session`."""
         async with self._database.reading() as session:
-            return self._session(await self._own(session, session_id, caller))
+            row = await self._own(session, session_id, caller)
+            return self._session(row, await session.get(PackageRow, row.package_id))
 
     async def end(self, session_id: str, caller: Caller) -> None:
         """The session's manifests are gone. When an operator ends it, appliances refuse its token
@@ -146,7 +159,15 @@ class Playback:
             inventory_sha256=row.inventory_sha256,
             ranking=RankAnswer.model_validate_json(row.ranking),
             base_path=self._base_path(row),
+            license_url=f"{self._base(session_id)}/license",
         )
+
+    async def licence(self, session_id: str, key: str, asked: LicenceRequest) -> dict[str, Any]:
+        """A licence for those keys of the session's package that are asked for, and no others.
+        Raises Problem `token_invalid` and `unknown_session`, as `playing` does."""
+        playing = await self.playing(session_id, key)
+        made = derived("cbcs", playing.package_id, self._secrets.content)  # whatever the scheme
+        return licence(made.keys, asked.kids)
 
     async def steer(self, title_id: str, region: str | None, address: str | None) -> SteerAnswer:
         """The ranking that a client of this place would get, whether or not it is empty."""
@@ -187,9 +208,11 @@ class Playback:
             raise Problem("unknown_session")
         return row
 
-    def _session(self, row: SessionRow) -> Session:
+    def _session(self, row: SessionRow, package: PackageRow | None) -> Session:
         ranking = RankAnswer.model_validate_json(row.ranking)
-        base = f"{self._public_url}/v1/sessions/{row.session_id}/{self._key(row.session_id)}"
+        base = self._base(row.session_id)
+        encrypted = package is not None and package.encryption
+        license_url = f"{base}/license" if encrypted else None
         return Session(
             session_id=row.session_id,
             title_id=row.title_id,
@@ -201,9 +224,16 @@ class Playback:
             skipped=ranking.skipped,
             inventory_sha256=row.inventory_sha256,
             base_path=self._base_path(row),
-            player_settings=player_settings(row.session_id, row.title_id, len(ranking.pathways)),
+            license_url=license_url,
+            player_settings=player_settings(
+                row.session_id, row.title_id, len(ranking.pathways), license_url
+            ),
             expires_at=row.expires_at,
         )
+
+    def _base(self, session_id: str) -> str:
+        """The address of what belongs to a session; who knows it may have it."""
+        return f"{self._public_url}/v1/sessions/{session_id}/{self._key(session_id)}"
 
     def _base_path(self, row: SessionRow) -> str:
         claims = PathClaims(
@@ -217,7 +247,9 @@ class Playback:
         return f"/{token}/{package_prefix(row.title_id, row.package_id)}"
 
     def _key(self, session_id: str) -> str:
-        return hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._secrets.sessions, session_id.encode(), hashlib.sha256).hexdigest()[
+            :32
+        ]
 
 
 async def _playable(session: AsyncSession, title_id: str, caller: Caller) -> PackageRow:

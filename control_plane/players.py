@@ -7,6 +7,8 @@ with a stopped appliance, hls.js and shaka then play on without a stall.
 
 from typing import Any
 
+from media.protection import CLEAR_KEY
+
 FIRST_BYTE_MS = 2500
 STALL_MS = 2500
 # A segment plays for about 6 s: one that takes longer than this to come is not worth waiting for.
@@ -17,20 +19,34 @@ BUFFER_S = 30
 DASH_LOAD_MS = 4000
 
 
-def player_settings(session_id: str, title_id: str, pathways: int) -> dict[str, dict[str, Any]]:
-    """Configurations for `new Hls(…)`, dash.js `updateSettings(…)` and shaka `configure(…)`.
+def player_settings(
+    session_id: str, title_id: str, pathways: int, license_url: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Configurations for `new Hls(…)`, dash.js `updateSettings(…)` and shaka `configure(…)`. An
+    encrypted package has a `license_url`; dash.js reads it in the MPD.
 
     `pathways` is how many the session has: with a single one there is nothing to fail over to,
     so requests are tried again instead.
     """
     alone = pathways < 2
-    return {
+    settings = {
         "hlsjs": _hlsjs(session_id, title_id, retries=3 if alone else 0),
         # With no retry at all dash.js never reached the end of a film after a failover.
         "dashjs": _dashjs(session_id, title_id, retries=3 if alone else 1),
         # Shaka goes to the next pathway with its second attempt.
         "shaka": _shaka(session_id, title_id, attempts=4 if alone else 2),
     }
+    if license_url is not None:
+        settings["hlsjs"] |= {
+            "emeEnabled": True,
+            "drmSystems": {CLEAR_KEY: {"licenseUrl": license_url}},
+        }
+        settings["shaka"] |= {
+            "drm": {"servers": {CLEAR_KEY: license_url}},
+            # In HLS it knows no key format of Clear Key; in the segments it finds what it needs.
+            "manifest": {"ignoreDrmInfo": True},
+        }
+    return settings
 
 
 def _hlsjs(session_id: str, title_id: str, *, retries: int) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from media.api import (
 from media.fleet import DrainRequest, PackageList, Roster
 from media.ids import LANGUAGE, JobId, Name, SessionId, TitleId, UploadId
 from media.inventory import CONTENT_TYPES
+from media.protection import LicenceRequest
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
 
@@ -166,6 +167,7 @@ def _sessions(on: PlaybackHttp) -> list[Route]:
     unknown = ("unknown_session",)
     hls = "/v1/sessions/{session_id}/{key}/master.m3u8"
     mpd = "/v1/sessions/{session_id}/{key}/manifest.mpd"
+    license = "/v1/sessions/{session_id}/{key}/license"
     refused = (*unknown, "token_invalid", "not_in_package", "store_unavailable")
     return [
         Route("POST", "/v1/sessions", on.start, "Plays a title", body=NewSession, answer=Session,
@@ -180,6 +182,10 @@ def _sessions(on: PlaybackHttp) -> list[Route]:
               query=ManifestQuery, errors=refused, media_type=CONTENT_TYPES["m3u8"]),
         Route("GET", mpd, on.mpd, "The DASH MPD", params=MANIFEST, query=ManifestQuery,
               errors=refused, media_type=CONTENT_TYPES["mpd"]),
+        Route("POST", license, on.license, "A Clear Key licence (W3C EME, 9.1)", params=MANIFEST,
+              body=LicenceRequest, errors=(*unknown, "token_invalid"),
+              media_type="application/json"),
+        Route("OPTIONS", license, on.preflight, "CORS", params=MANIFEST),
         Route("OPTIONS", hls, on.preflight, "CORS", params=MANIFEST),
         Route("OPTIONS", mpd, on.preflight, "CORS", params=MANIFEST),
     ]

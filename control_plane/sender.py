@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 from pydantic import ValidationError
 
 from media.api import MAX_MASTER_BYTES, CompleteUpload, DonePart, Job, NewUpload, Part, Upload
+from media.protection import Scheme
 from runtime.client import Client
 from runtime.errors import CODES, Problem
 
@@ -55,6 +56,7 @@ async def send_master(
     *,
     publish: bool,
     priority: int = 0,
+    encryption: Scheme | None = None,
     beside: Sequence[tuple[str, bytes]] = (),
     tell: Tell = lambda sent: None,
 ) -> Job:
@@ -63,7 +65,11 @@ async def send_master(
     leaves nothing behind. Raises Problem."""
     try:
         new = NewUpload(
-            filename=path.name, bytes=master_size(path), publish=publish, priority=priority
+            filename=path.name,
+            bytes=master_size(path),
+            publish=publish,
+            priority=priority,
+            encryption=encryption,
         )
     except ValidationError as error:
         raise Problem("bad_request", f"{path.name}: {error.errors()[0]['msg']}.") from None

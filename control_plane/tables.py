@@ -95,6 +95,7 @@ class UploadRow(Base):
     publish: Mapped[bool]
     priority: Mapped[int] = mapped_column(default=0)
     subtitles: Mapped[str] = mapped_column(Text, default="")  # languages, by commas
+    encryption: Mapped[str] = mapped_column(String(4), default="")  # empty: in the clear
     created_at: Mapped[datetime] = mapped_column(index=True)
     job_id: Mapped[Id | None]
     dropped: Mapped[bool] = mapped_column(default=False)
@@ -115,6 +116,7 @@ class JobRow(Base):
     publish: Mapped[bool]
     priority: Mapped[int] = mapped_column(default=0)
     subtitles: Mapped[str] = mapped_column(Text, default="")  # languages, by commas
+    encryption: Mapped[str] = mapped_column(String(4), default="")  # empty: in the clear
     state: Mapped[JobState] = mapped_column(String(16), index=True)
     attempt: Mapped[int]
     failures: Mapped[int] = mapped_column(default=0)
@@ -145,6 +147,7 @@ class PackageRow(Base):
     duration_s: Mapped[float] = mapped_column(Float)
     max_height: Mapped[int | None]
     total_bytes: Mapped[int]
+    encryption: Mapped[str] = mapped_column(String(4), default="")
     created_at: Mapped[datetime]
 
 

@@ -191,6 +191,7 @@ class Uploads:
                 part_bytes=part_size(new.bytes, self._part_bytes),
                 publish=new.publish,
                 priority=new.priority,
+                encryption=new.encryption or "",
                 created_at=self._clock(),
                 dropped=False,
             )

@@ -1,5 +1,6 @@
 """`nearcast check`: conformance of a package, rule by rule."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from encoder.conformance import Conformance, RuleResult, check_package
+from media.protection import ContentKey, read_licence
 from runtime.console import JsonOption, out, perform, print_json
+from runtime.errors import Problem
 
 app = typer.Typer()
 
@@ -21,7 +24,14 @@ SourceArgument = Annotated[
 
 
 @app.command()
-def check(source: SourceArgument, json: JsonOption = False) -> None:
+def check(
+    source: SourceArgument,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", help="A Clear Key licence: what is encrypted is decoded, too."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Check a package against the rules of HLS and DASH, and against its own bytes.
 
     Ends with 0 only when no rule fails. Advice (a rule marked "should") is shown, but is no
@@ -29,7 +39,7 @@ def check(source: SourceArgument, json: JsonOption = False) -> None:
 
     Example: nearcast check ./package
     """
-    found = perform(check_package(source), json=json)
+    found = perform(_check(source, keys), json=json)
     if json:
         print_json(found)
     else:
@@ -37,6 +47,17 @@ def check(source: SourceArgument, json: JsonOption = False) -> None:
         out.print(_summary(found))
     if not found.ok:
         raise typer.Exit(1)
+
+
+async def _check(source: str, keys: Path | None) -> Conformance:
+    return await check_package(source, keys=() if keys is None else _read(keys))
+
+
+def _read(path: Path) -> tuple[ContentKey, ...]:
+    try:
+        return read_licence(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Problem("bad_request", f"{path} has no keys: {error}.") from None
 
 
 def _table(found: Conformance) -> Table:

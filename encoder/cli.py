@@ -1,8 +1,10 @@
 """`nearcast encode` and `nearcast check`: packages without any service."""
 
 import os
+import secrets
 import signal
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,8 @@ from media.api import Progress
 from media.file_store import FileStore
 from media.ids import new_id
 from media.ladder import Ladder
+from media.protection import Protection, Scheme, derived, licence, read_licence
+from media.secret import read_or_make
 from runtime.console import JsonOption, err, perform, print_json
 from runtime.console import out as console
 from runtime.errors import Problem
@@ -34,6 +38,7 @@ from runtime.sidecars import read_named
 
 app = typer.Typer()
 app.command()(check)
+
 
 _NAMED = ("auto", "apple")
 
@@ -63,6 +68,20 @@ def encode(
             help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
         ),
     ] = None,
+    encrypt: Annotated[
+        Scheme | None,
+        typer.Option(
+            "--encrypt", help="Encrypt it: cbcs, which all of today's players take, or cenc."
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            help="Its keys, a Clear Key licence: read if the file is there, else made."
+            "  [default: OUT.keys.json]",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings, such as nearcast.toml.")
     ] = None,
@@ -77,7 +96,9 @@ def encode(
     configure("encoder", "cli", "error")
     # Ended like Ctrl-C, so that nothing is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    work = _encode(file, out, ladder, codecs, subtitles or [], config, json=json)
+    kept = keys or out.with_name(f"{out.name}.keys.json")
+    locks = None if encrypt is None else (encrypt, kept)
+    work = _encode(file, out, ladder, codecs, subtitles or [], locks, config, json=json)
     made = perform(work, json=json)
     if json:
         print_json(
@@ -102,6 +123,7 @@ async def _encode(
     ladder: str,
     codecs: str,
     subtitles: Sequence[str],
+    locks: tuple[Scheme, Path] | None,
     config: Path | None,
     *,
     json: bool,
@@ -119,6 +141,7 @@ async def _encode(
         raise Problem("bad_request", f"{file} may not be read by this account.")
     beside = [Beside(*read_named(text)) for text in subtitles]
     _check_out(out)
+    protection = None if locks is None else _keys(*locks)
     with Bar(
         TextColumn("{task.description:>8}"),
         BarColumn(),
@@ -142,18 +165,36 @@ async def _encode(
         with workplace(out.absolute().parent / f".{out.name}.nearcast", lasting=False) as place:
             farm = open_farm(settings)
             kept = Kept(FileStore(place), "film")
+            package_id = new_id("pkg")
             return await encode_master(
                 file,
                 out,
                 new_id("ttl"),
-                new_id("pkg"),
+                package_id,
                 settings,
                 ladder=chosen,
                 workshop=Workshop(farm, kept, str(file.absolute()) if farm.far else None),
                 place=place,
                 beside=beside,
+                protection=protection,
                 on_progress=show,
             )
+
+
+def _keys(scheme: Scheme, path: Path) -> Protection:
+    """The protection whose keys the file has, or has from now on: before anything is encrypted, so
+    that no package is ever without. Raises Problem `bad_request`."""
+    try:
+        raw = read_or_make(path, _made_keys)
+        video, audio = read_licence(raw)
+    except (OSError, ValueError) as error:
+        raise Problem("bad_request", f"{path} has no two keys: {error}.") from None
+    return Protection(scheme=scheme, video=video, audio=audio)
+
+
+def _made_keys() -> bytes:
+    made = derived("cbcs", "", secrets.token_bytes(32))
+    return dumps(licence(made.keys), indent=1).encode() + b"\n"
 
 
 def _check_out(out: Path) -> None:

@@ -4,6 +4,7 @@
 not there is skipped, which is no failure.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from encoder.hls_rules import HLS_RULES
 from encoder.media_rules import MEDIA_RULES
 from encoder.rule import LACKING, Rule
 from encoder.text_rules import TEXT_RULES
+from media.protection import ContentKey
 
 RULES: tuple[Rule, ...] = (*MEDIA_RULES, *HLS_RULES, *TEXT_RULES, *DASH_RULES)
 
@@ -48,11 +50,13 @@ class Conformance(BaseModel):
         return [rule for rule in self.rules if rule.ok is False and rule.severity == "must"]
 
 
-async def check_package(source: str | Path, *, decode: bool = True) -> Conformance:
+async def check_package(
+    source: str | Path, *, decode: bool = True, keys: Sequence[ContentKey] = ()
+) -> Conformance:
     """Checks the package in a folder or at an address: of a package, of a multivariant playlist
     or of an MPD. Decoding takes most of the time, and can be left out. Raises Problem when there
     is nothing to check."""
-    return judge(await gather(str(source), decode=decode))
+    return judge(await gather(str(source), decode=decode, keys=keys))
 
 
 def judge(evidence: Evidence) -> Conformance:

@@ -5,7 +5,7 @@ plays are taken in one go. Numbers and sizes are bounded, whoever wrote the mani
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from media.mp4 import (
     read_segment,
     read_track,
 )
+from media.protection import ContentKey
 from media.webvtt import MAX_BYTES as MAX_TEXT_BYTES
 from media.webvtt import TextSegment
 from media.webvtt import read_segment as read_text
@@ -67,11 +68,13 @@ class _Address:
     mpd: str | None = None
 
 
-async def gather(source: str, *, decode: bool = True) -> Evidence:
+async def gather(source: str, *, decode: bool = True, keys: Sequence[ContentKey] = ()) -> Evidence:
     """The evidence at `source`: a folder, or the URL of a package, a multivariant playlist or an
-    MPD. Raises Problem when there is nothing to look at."""
+    MPD. What is encrypted is decoded with these keys, or not. Raises Problem when there is nothing
+    to look at."""
     async with _open(source) as (place, address):
-        return await _Gathering(source, place, decode).gather(address)
+        known = {one.key_id: one.key for one in keys}
+        return await _Gathering(source, place, decode, known).gather(address)
 
 
 @asynccontextmanager
@@ -108,7 +111,8 @@ def _package(base: str) -> _Address:
 class _Gathering:
     """One look at one package, and what it has read so far."""
 
-    def __init__(self, source: str, place: Place, decode: bool) -> None:
+    def __init__(self, source: str, place: Place, decode: bool, keys: Mapping[str, str]) -> None:
+        self._keys = keys
         self._source = source
         self._place = place
         self._decode = decode
@@ -209,8 +213,10 @@ class _Gathering:
             with tempfile.TemporaryDirectory(prefix="nearcast-check-") as folder:
                 film = Path(folder) / "film.mp4"
                 stream = await self._measure(name, init_url, urls, film)
-                if stream.sound and self._decode:
-                    return replace(stream, decoded=await _decode(film))
+                locked = None if stream.track is None else stream.track.encryption
+                key = None if locked is None else self._keys.get(locked.key_id)
+                if stream.sound and self._decode and (locked is None or key is not None):
+                    return replace(stream, decoded=await _decode(film, key))
                 return stream
         except OSError as error:  # what is read has its own errors caught
             raise Problem("disk_full", f"A copy of {name} cannot be made: {error}.") from None
@@ -338,7 +344,7 @@ def _playlists(hls: Multivariant) -> dict[str, str]:
     return found
 
 
-async def _decode(film: Path) -> Decoded:
+async def _decode(film: Path, key: str | None) -> Decoded:
     """What ffmpeg says of the film, from its first sample to its last, at the first error."""
     frames: int | None = None
 
@@ -352,6 +358,7 @@ async def _decode(film: Path) -> Decoded:
     argv += ["-xerror", "-err_detect", "explode"]  # else a broken picture is concealed
     argv += ["-protocol_whitelist", "file", "-format_whitelist", "mov"]  # the bytes are untrusted
     argv += ["-max_pixels", str(MAX_PIXELS)]
+    argv += [] if key is None else ["-decryption_key", key]
     argv += ["-i", f"file:{film}", "-map", "0"]
     argv += ["-fps_mode", "passthrough"]  # count what is there, neither doubled nor dropped
     argv += ["-progress", "pipe:1", "-f", "null", "-"]

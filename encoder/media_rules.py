@@ -77,7 +77,49 @@ def decodes(e: Evidence) -> Seen:
             wrong.append(f"{stream.name}: {came.error}")
         elif stream.is_video and came.frames != stream.samples:
             wrong.append(f"{stream.name}: {came.frames} of {stream.samples} frames came out")
-    return Seen(wrong, f"{len(decoded)} renditions without an error")
+    locked = len([s for s in e.sound if s.decoded is None])
+    rest = f"; {locked} were not decoded, for want of a key" if locked else ""
+    return Seen(wrong, f"{len(decoded)} renditions without an error{rest}")
+
+
+@rule(
+    "Apple 13.7",
+    "Video that is encrypted with cbcs has the pattern 1:9, and sound none.",
+    needs=("encrypted",),
+)
+def cbcs_pattern(e: Evidence) -> Seen:
+    found = {s: s.track.encryption for s in e.sound if s.track and s.track.encryption}
+    patterns = {s: told.pattern for s, told in found.items() if told.scheme == "cbcs"}
+    wrong = [
+        f"{stream.name} has {pattern[0]}:{pattern[1]}"
+        for stream, pattern in patterns.items()
+        # All blocks of sound are encrypted, which may be said in either way.
+        if pattern not in (((1, 9),) if stream.is_video else ((0, 0), (1, 0)))
+    ]
+    return Seen(wrong, f"{len(found)} renditions, {len(patterns)} with cbcs")
+
+
+@rule(
+    "RFC 8216bis 4.4.4.4, ISO/IEC 23001-7 11.2",
+    "Manifests name the key that each encrypted rendition takes.",
+    needs=("encrypted",),
+)
+def named_keys(e: Evidence) -> Seen:
+    wrong = []
+    for stream, playlist in e.playlists:
+        if stream.track is None:
+            continue
+        told = stream.track.encryption
+        wanted = None if told is None else told.key_id
+        if playlist.key_id != wanted:
+            wrong.append(f"{stream.name}: HLS says {playlist.key_id}, it takes {wanted}")
+    for representation, stream in e.representations:
+        assert stream.track is not None
+        told = stream.track.encryption
+        wanted = None if told is None else told.key_id
+        if representation.key_id != wanted:
+            wrong.append(f"{stream.name}: DASH says {representation.key_id}, it takes {wanted}")
+    return Seen(wrong, f"{len({s.track.encryption for s in e.sound if s.track})} keys")
 
 
 @rule("Apple 7.4", "Segments start with a sync sample.", needs=("media",))
@@ -162,6 +204,8 @@ MEDIA_RULES = (
     inventory_facts,
     segments,
     decodes,
+    cbcs_pattern,
+    named_keys,
     sync_start,
     tfdt,
     aligned,

@@ -42,6 +42,8 @@ from media.inventory import (
     to_bytes,
 )
 from media.ladder import Ladder
+from media.mp4 import Track
+from media.protection import Locked
 from runtime.errors import Problem
 
 # Playlists lie one folder below the package.
@@ -131,6 +133,7 @@ def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None
         height=one.track.height,
         frame_rate=float(recipe.source.frame_rate) if video else None,
         video_range=one.track.video_range,
+        locked=_locked(one.track),
         frames=one.samples if video else None,
         language=language,
         channels=one.track.channels,
@@ -138,6 +141,15 @@ def _rendition(folder: Path, one: Measured, recipe: Recipe, language: str | None
         file_list=_write(folder, f"{one.rendition_id}/{FILE_LIST_NAME}", listed),
         file_count=len(one.files),
         total_bytes=one.total_bytes,
+    )
+
+
+def _locked(track: Track) -> Locked | None:
+    told = track.encryption
+    return (
+        None
+        if told is None
+        else Locked.model_validate({"scheme": told.scheme, "key_id": told.key_id})
     )
 
 
@@ -174,19 +186,22 @@ def _manifests(
     here = [hls.PathwayBase(id=None, base_url=_BASE)]
     manifests = {hls.MULTIVARIANT_PATH: hls.multivariant(renditions, here)}
     for one in measured:
+        locked = _locked(one.track)
         segments = [
             hls.Segment(f"{_BASE}{entry.path}", float(length))
             for entry, length in zip(one.segments, one.segment_s(), strict=True)
         ]
         init = f"{_BASE}{one.rendition_id}/{INIT}"
-        manifests[f"hls/{one.rendition_id}.m3u8"] = hls.media_playlist(init, segments)
+        manifests[f"hls/{one.rendition_id}.m3u8"] = hls.media_playlist(
+            init, segments, locked=locked
+        )
         if iframe_peak_bps(one) is not None:
             frames = [
                 hls.Segment(f"{_BASE}{entry.path}", float(length), (key.offset, key.length))
                 for entry, key, length in one.key_frames()
             ]
             name = hls.iframe_name(one.rendition_id)
-            manifests[f"hls/{name}.m3u8"] = hls.iframe_playlist(init, frames)
+            manifests[f"hls/{name}.m3u8"] = hls.iframe_playlist(init, frames, locked=locked)
     for text in renditions:
         if text.kind == "text":
             parts = [

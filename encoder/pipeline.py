@@ -5,6 +5,7 @@ pieces of the encode, is kept elsewhere as soon as it is done: whoever begins an
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,12 +41,14 @@ from media.file_store import FileStore
 from media.inventory import sha256_of_file
 from media.ladder import Ladder
 from media.objects import StoreFull, StoreUnavailable
+from media.protection import Protection
 from runtime import programs
 from runtime.child import ChildFailed, run_child
 from runtime.errors import Problem
 from runtime.log import logger
 
 _PACKAGE = "package"
+_KEY = re.compile(r"(:key=)[0-9a-f]+")  # the packager takes them as arguments
 _TRIES = 3  # of pieces that turn out to be damaged
 
 
@@ -74,13 +77,15 @@ async def encode(
     workshop: Workshop | None = None,
     place: Path | None = None,
     beside: Sequence[Beside] = (),
+    protection: Protection | None = None,
     on_progress: OnProgress = unheard,
 ) -> Encoded:
     """The package of `master` stands in the folder `out`, which was absent or empty before.
 
     Without `ladder` the film gets the one that the settings name, and without `workshop` its pieces
-    are kept no longer than the call lasts. `beside` are subtitles that came with it. `place` is a
-    folder to work in, of the same file system as `out`; its parent, if none is given.
+    are kept no longer than the call lasts. `beside` are subtitles that came with it; with
+    `protection` it is encrypted. `place` is a folder to work in, of the same file system as `out`;
+    its parent, if none is given.
 
     Raises Problem, for a master that cannot become a package with one of the codes of masters, else
     `bad_subtitles`, `encode_failed`, `encode_timeout`, `below_quality`, `not_conformant`,
@@ -114,7 +119,7 @@ async def encode(
         if fault := below(judged, promised, settings.quality_floor):
             raise Problem("below_quality", f"The encode is not published: {fault}.")
         on_progress(at("package"))
-        await _package(folder, recipe, settings)
+        await _package(folder, recipe, settings, protection)
         on_progress(at("package", 0.5))
         try:
             finishing = asyncio.to_thread(
@@ -275,7 +280,9 @@ async def _conform(package: Path) -> None:
         raise Problem("not_conformant", f"{first.clause}: {first.sentence} {first.seen}.")
 
 
-async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> None:
+async def _package(
+    folder: Path, recipe: Recipe, settings: EncoderSettings, protection: Protection | None
+) -> None:
     argv = package_argv(
         programs.packager(),
         recipe.rendition_ids,
@@ -283,6 +290,7 @@ async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> N
         recipe.gop_s,
         recipe.timescale,
         _PACKAGE,
+        protection,
     )
     (folder / _PACKAGE).mkdir()
     try:
@@ -297,7 +305,8 @@ async def _package(folder: Path, recipe: Recipe, settings: EncoderSettings) -> N
 
 def _broke(what: str, failed: ChildFailed) -> Problem:
     """A step that only fails for want of room, or by a fault of ours."""
-    logger().warning(f"{what}_failed", command=failed.command, stderr=failed.stderr[-2000:])
+    command = _KEY.sub(r"\1…", failed.command)
+    logger().warning(f"{what}_failed", command=command, stderr=failed.stderr[-2000:])
     if "No space left" in failed.stderr:
         return Problem("disk_full")
     return Problem("encode_failed", f"The {what} failed: {failed}.")

@@ -70,6 +70,10 @@ LACKING: dict[str, tuple[Callable[[Evidence], bool], str]] = {
         lambda e: any(stream.decoded is not None for stream in e.sound),
         "nothing was decoded",
     ),
+    "encrypted": (
+        lambda e: any(s.track is not None and s.track.encryption for s in e.sound),
+        "nothing is encrypted",
+    ),
     "both": (lambda e: bool(e.videos and e.audios), "there are not both video and audio"),
     "playlists": (lambda e: bool(e.playlists), "no media playlist could be read"),
     "iframes": (lambda e: bool(e.key_frames), "no I-frame playlist could be read"),

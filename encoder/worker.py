@@ -141,6 +141,7 @@ class Worker:
                     master_sha256=digest,
                     workshop=Workshop(self._farm, kept, address),
                     beside=await self._beside(lease),
+                    protection=lease.protection,
                     on_progress=on_progress,
                 )
                 await publish(made, self._store, on_progress)

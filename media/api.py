@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from media.fleet import Pathway, PurgeTarget, Skipped
 from media.ids import JobId, Name, PackageId, SessionId, TitleId, UploadId, UserId
+from media.protection import Protection, Scheme
 
 Role = Literal["viewer", "operator", "admin"]
 TitleState = Literal["draft", "published"]
@@ -108,13 +109,14 @@ class NewUpload(Request):
     """`POST /v1/titles/{title_id}/uploads`: announces a master of exactly `bytes` bytes.
 
     `publish` makes the title visible as soon as the package stands. Jobs of a higher `priority` are
-    encoded first.
+    encoded first. With an `encryption` the package is encrypted.
     """
 
     filename: str = Field(min_length=1, max_length=255)
     bytes: int = Field(ge=1, le=MAX_MASTER_BYTES)
     publish: bool = True
     priority: int = Field(0, ge=-100, le=100)
+    encryption: Scheme | None = None
 
 
 class Part(Answer):
@@ -201,6 +203,7 @@ class Lease(Answer):
     master_key: str
     master_sha256: str | None
     subtitles: tuple[Beside, ...] = ()
+    protection: Protection | None = None
     expires_at: AwareDatetime
 
 
@@ -258,6 +261,7 @@ class Session(Answer):
     pathways: tuple[Pathway, ...]
     skipped: tuple[Skipped, ...]
     inventory_sha256: str
+    license_url: str | None  # of Clear Key (W3C EME, 9.1); None for a package in the clear
     base_path: str  # "/{token}/titles/…/…/", to append to a pathway's url
     player_settings: dict[str, dict[str, Any]]
     expires_at: AwareDatetime

@@ -7,7 +7,7 @@ pathway the player is on.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 from media.dash_reader import NAMESPACE, Mpd, Representation, Timeline, parse, read_mpd, tag
 from media.hls import PathwayBase, check_pathways
 from media.inventory import WHOLE_TEXT, Rendition
+from media.protection import CLEAR_KEY_UUID, Locked, as_uuid
 
 __all__ = [
     "Mpd",
@@ -40,7 +41,13 @@ _CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 11, 8: 12}  # ISO/IEC 23091-
 _ACCESSIBILITY_SCHEME = "urn:tva:metadata:cs:AudioPurposeCS:2007"
 _ROLE_SCHEME = "urn:mpeg:dash:role:2011"
 
+_CENC = "urn:mpeg:cenc:2013"
+_LAURL = "https://dashif.org/CPS"
+_CLEAR_KEY_SCHEME = f"urn:uuid:{CLEAR_KEY_UUID}"
+
 ET.register_namespace("", NAMESPACE)
+ET.register_namespace("cenc", _CENC)
+ET.register_namespace("dashif", _LAURL)
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,11 @@ def session_mpd(
     bases: Sequence[PathwayBase],
     *,
     steering_url: str | None = None,
+    license_url: str | None = None,
     allowed: Collection[str] | None = None,
 ) -> str:
-    """The package's MPD for one session: every pathway a BaseURL, renditions outside `allowed`
+    """The package's MPD for one session: every pathway a BaseURL, the address of licences where it
+    is encrypted, renditions outside `allowed`
     gone, small pictures not. ValueError when nothing remains, or the pathways do not fit
     together."""
     check_pathways(bases, steering_url)
@@ -127,6 +136,10 @@ def session_mpd(
         )
         steering.text = steering_url
         locations.append(steering)
+    if license_url is not None:
+        for protection in root.iter(tag("ContentProtection")):
+            if protection.get("schemeIdUri") == _CLEAR_KEY_SCHEME:
+                ET.SubElement(protection, f"{{{_LAURL}}}Laurl").text = license_url
     root[0:0] = locations  # our MPD has no ProgramInformation, which alone may come before
     return _text(root)
 
@@ -151,10 +164,26 @@ def _adaptation_set(
     if heights and widths:
         element.set("maxWidth", str(max(widths)))
         element.set("maxHeight", str(max(heights)))
+    if first.locked is not None:
+        for protection in _protection(first.locked):
+            element.append(protection)
     ET.SubElement(element, tag("Role"), schemeIdUri=_ROLE_SCHEME, value=role)
     for member in sorted(members, key=lambda m: (m.bandwidth, m.rendition_id)):
         element.append(_representation(member, timelines[member.rendition_id]))
     return element
+
+
+def _protection(locked: Locked) -> Iterator[ET.Element]:
+    """Which key it takes (23001-7, 11.2), and that Clear Key gives it out (DASH-IF IOP 7.6)."""
+    yield ET.Element(
+        tag("ContentProtection"),
+        {
+            "schemeIdUri": "urn:mpeg:dash:mp4protection:2011",
+            "value": locked.scheme,
+            f"{{{_CENC}}}default_KID": as_uuid(locked.key_id),
+        },
+    )
+    yield ET.Element(tag("ContentProtection"), schemeIdUri=_CLEAR_KEY_SCHEME, value="ClearKey1.0")
 
 
 def _subtitles(number: int, text: Rendition) -> ET.Element:

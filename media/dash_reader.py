@@ -6,7 +6,7 @@ addressing are refused, not guessed at. Every defect is a ValueError, and all is
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 from urllib.parse import urljoin
@@ -56,6 +56,7 @@ class Representation:
     init_url: str
     segment_urls: tuple[str, ...]
     timeline: Timeline
+    key_id: str | None = None  # its default KID, in lower-case hex
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,19 @@ def _representations(period: ET.Element, base: str) -> Iterator[Representation]:
                 continue
             template = _Template([element, adaptation_set, period])
             read = _representation(kind, attributes, template, _moved(element, set_base))
+            read = replace(read, key_id=_key_id(element) or _key_id(adaptation_set))
             representations, segments = representations + 1, segments + len(read.segment_urls)
             if representations > MAX_REPRESENTATIONS or segments > MAX_ALL_SEGMENTS:
                 raise ValueError("an MPD with this many representations or segments is not read")
             yield read
+
+
+def _key_id(element: ET.Element) -> str | None:
+    for protection in element.findall(tag("ContentProtection")):
+        text = protection.get("{urn:mpeg:cenc:2013}default_KID", "").replace("-", "").lower()
+        if re.fullmatch(r"[0-9a-f]{32}", text):
+            return text
+    return None
 
 
 class _Template:

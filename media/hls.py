@@ -25,6 +25,7 @@ from media.hls_reader import (
     read_multivariant,
 )
 from media.inventory import Rendition
+from media.protection import CLEAR_KEY, METHODS, Locked, key_uri
 
 __all__ = [
     "Alternative",
@@ -44,7 +45,7 @@ __all__ = [
     "target_duration",
 ]
 
-# EXT-X-MAP in a playlist of whole frames wants 6 (RFC 8216bis, 8); nothing here wants more.
+# EXT-X-MAP in a playlist of whole frames wants 6 (RFC 8216bis, 8), as much as any of ours.
 VERSION = 6
 MULTIVARIANT_PATH = "hls/master.m3u8"  # in a package
 
@@ -104,13 +105,19 @@ def multivariant(
     if steering_url is not None:
         server = _attributes(SERVER_URI=_quoted(steering_url), PATHWAY_ID=_quoted(bases[0].id))
         lines.append(f"#EXT-X-CONTENT-STEERING:{server}")
+    for locked in dict.fromkeys(rendition.locked for rendition in renditions):
+        lines += _keys(locked, "EXT-X-SESSION-KEY")
     for base in bases:
         lines += _pathway(renditions, base)
     return "\n".join(lines) + "\n"
 
 
 def media_playlist(
-    init_uri: str | None, segments: Sequence[Segment], *, target_duration_s: int | None = None
+    init_uri: str | None,
+    segments: Sequence[Segment],
+    *,
+    target_duration_s: int | None = None,
+    locked: Locked | None = None,
 ) -> str:
     """The complete playlist of one rendition.
 
@@ -132,6 +139,7 @@ def media_playlist(
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
     ]
+    lines += _keys(locked)
     if init_uri is not None:
         lines.append(f"#EXT-X-MAP:URI={_quoted(_line(init_uri))}")
     for segment in segments:
@@ -140,7 +148,9 @@ def media_playlist(
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
 
 
-def iframe_playlist(init_uri: str, frames: Sequence[Segment]) -> str:
+def iframe_playlist(
+    init_uri: str, frames: Sequence[Segment], *, locked: Locked | None = None
+) -> str:
     """The playlist of one rendition's key frames (RFC 8216bis, 4.4.3.6): parts of its segments,
     each of which lasts until the next one is shown. ValueError for a whole segment."""
     if not frames or any(frame.part is None for frame in frames):
@@ -152,6 +162,7 @@ def iframe_playlist(init_uri: str, frames: Sequence[Segment]) -> str:
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-I-FRAMES-ONLY",
         "#EXT-X-INDEPENDENT-SEGMENTS",
+        *_keys(locked),
         f"#EXT-X-MAP:URI={_quoted(_line(init_uri))}",
     ]
     for frame in frames:
@@ -160,6 +171,20 @@ def iframe_playlist(init_uri: str, frames: Sequence[Segment]) -> str:
         lines += [f"#EXTINF:{frame.duration_s:.6f},", f"#EXT-X-BYTERANGE:{length}@{offset}"]
         lines.append(_line(frame.uri))
     return "\n".join([*lines, "#EXT-X-ENDLIST"]) + "\n"
+
+
+def _keys(locked: Locked | None, name: str = "EXT-X-KEY") -> list[str]:
+    """Which key it takes (RFC 8216bis, 4.4.4.4); where to get it, the session says."""
+    if locked is None:
+        return []
+    fields = _attributes(
+        METHOD=METHODS[locked.scheme],
+        URI=_quoted(key_uri(locked.key_id)),
+        KEYID=f"0x{locked.key_id.upper()}",
+        KEYFORMAT=_quoted(CLEAR_KEY),
+        KEYFORMATVERSIONS=_quoted("1"),
+    )
+    return [f"#{name}:{fields}"]
 
 
 def target_duration(segments: Sequence[Segment]) -> int:

@@ -4,6 +4,7 @@ What is counted is bounded before it is parsed, and every defect is a ValueError
 """
 
 import math
+import re
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -25,6 +26,7 @@ _MAX_TAGS = {
     "#EXT-X-MAP": 64,
 }
 _MAX_BPS = 10**12
+_KEY_ID = re.compile(r"^#EXT-X-KEY:.*\bKEYID=0[xX]([0-9A-Fa-f]{32})\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class MediaPlaylist:
     ended: bool
     independent_segments: bool
     iframes_only: bool = False
+    key_id: str | None = None  # that its EXT-X-KEY names, in lower-case hex
 
 
 def read_multivariant(text: str, base_url: str) -> Multivariant:
@@ -145,7 +148,14 @@ def read_media(text: str, base_url: str) -> MediaPlaylist:
         ended=bool(parsed.is_endlist),
         independent_segments=bool(parsed.is_independent_segments),
         iframes_only=iframes_only,
+        key_id=_read_key_id(text),
     )
+
+
+def _read_key_id(text: str) -> str | None:
+    """That of the first EXT-X-KEY which names one."""
+    found = _KEY_ID.search(text)
+    return found[1].lower() if found else None
 
 
 def _read_part(text: str) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from media.ids import PackageId, RenditionId, Sha256, TitleId
+from media.protection import Locked
 
 INVENTORY_NAME = "inventory.json"
 FILE_LIST_NAME = "files.json"
@@ -101,6 +102,7 @@ class Rendition(BaseModel):
     for_the_deaf: bool | None = None  # … that tell sounds as well
     channels: int | None = None
     sample_rate: int | None = None
+    locked: Locked | None = None  # encrypted; text never is
     file_list: FileEntry
     file_count: int = Field(gt=0)
     total_bytes: int = Field(gt=0)

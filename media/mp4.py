@@ -12,7 +12,7 @@ loops are bounded by the bytes at hand, and every defect is a ValueError.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -21,6 +21,10 @@ MAX_INIT_BYTES = 1024 * 1024
 MAX_SEGMENT_BYTES = 256 * 1024 * 1024
 # A segment of ten seconds in one-frame fragments at 120 fps has 1200 moofs; each takes 4 boxes.
 MAX_BOXES = 20_000
+
+# Encrypted sample entries, and where the boxes in them begin.
+_PROTECTED = {b"encv": 78, b"enca": 28}
+_SCHEMES = {b"cenc", b"cens", b"cbc1", b"cbcs"}  # ISO/IEC 23001-7, 10
 
 _NON_SYNC = 0x0001_0000  # sample_is_non_sync_sample, 8.8.3.1
 
@@ -34,6 +38,19 @@ class Defaults(NamedTuple):
 
 
 NO_DEFAULTS = Defaults()
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How a track's samples are encrypted (ISO/IEC 23001-7, 4 and 8.2).
+
+    `key_id` is the default KID in lower-case hex. `pattern` counts the encrypted and the clear
+    blocks of 16 bytes that take turns; (0, 0) without a pattern.
+    """
+
+    scheme: str
+    key_id: str
+    pattern: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Track:
     sample_rate: int | None = None
     edit_offset: int = 0
     defaults: Defaults = NO_DEFAULTS
+    encryption: Encryption | None = None  # of an encrypted track, which is else as in the clear
 
 
 class Key(NamedTuple):
@@ -155,11 +173,29 @@ def _track(data: memoryview) -> Track:
     if len(entries) != 1:
         raise ValueError(f"the track has {len(entries)} sample descriptions instead of one")
     timing = (_timescale(_child(mdia, b"mdhd")), _edit_offset(traks[0]), _defaults(moov))
-    read = _ENTRIES.get((handler, entries[0].kind))
+    entry, encryption = _in_the_clear(entries[0])
+    read = _ENTRIES.get((handler, entry.kind))
     if read is None:
-        shown = entries[0].kind.decode("ascii", "replace")
+        shown = entry.kind.decode("ascii", "replace")
         raise ValueError(f"the sample description {shown!r} is not one that is read here")
-    return read(entries[0], *timing)
+    track = read(entry, *timing)
+    return track if encryption is None else replace(track, encryption=encryption)
+
+
+def _in_the_clear(entry: _Box) -> tuple[_Box, Encryption | None]:
+    """The entry under its original format, and how it is encrypted (14496-12, 8.12)."""
+    if entry.kind not in _PROTECTED:
+        return entry, None
+    sinf = _child(entry.body[_PROTECTED[entry.kind] :], b"sinf")
+    original = bytes(_child(sinf, b"frma")[:4])
+    scheme = bytes(_child(sinf, b"schm")[4:8])
+    tenc = _child(_child(sinf, b"schi"), b"tenc")
+    version, blocks, protected = struct.unpack_from(">B4xBB", tenc)
+    key_id = bytes(tenc[8:24])
+    if scheme not in _SCHEMES or protected != 1 or len(key_id) != 16:
+        raise ValueError("the track's encryption is damaged, or not one that is read here")
+    pattern = (blocks >> 4, blocks & 15) if version else (0, 0)
+    return _Box(original, entry.body), Encryption(scheme.decode(), key_id.hex(), pattern)
 
 
 def _video(entry: _Box, timescale: int, edit_offset: int, defaults: Defaults) -> Track:

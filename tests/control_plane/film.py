@@ -14,10 +14,16 @@ from media.inventory import (
     to_bytes,
 )
 from media.objects import ObjectStore
+from media.protection import Locked, Protection
 
 
 async def put_package(
-    store: ObjectStore, title_id: str, package_id: str, *, film: Mapping[str, bytes] | None = None
+    store: ObjectStore,
+    title_id: str,
+    package_id: str,
+    *,
+    film: Mapping[str, bytes] | None = None,
+    protection: Protection | None = None,
 ) -> str:
     """A package in the store; the SHA-256 of its inventory. It has a video and an audio rendition
     of a few bytes each, or the `film`: the files of a rendition v-avc-360 and its playlist."""
@@ -28,7 +34,7 @@ async def put_package(
     }
     folders = sorted({path.split("/")[0] for path in film} - {"hls"}, reverse=True)
     files = dict(film)
-    renditions = tuple(_rendition(files, folder) for folder in folders)
+    renditions = tuple(_rendition(files, folder, protection) for folder in folders)
     timelines = {r.rendition_id: Timeline(1000, (6000, 6000)) for r in renditions}
     files["dash/manifest.mpd"] = mpd(renditions, timelines, 12.0).encode()
     shared = tuple(_entry(p, data) for p, data in files.items() if p.split("/")[0] not in folders)
@@ -47,7 +53,9 @@ async def put_package(
     return sha256_of(inventory)
 
 
-def _rendition(files: dict[str, bytes], rendition_id: str) -> Rendition:
+def _rendition(
+    files: dict[str, bytes], rendition_id: str, protection: Protection | None
+) -> Rendition:
     """The rendition whose files these are; its file list is added to them."""
     video = rendition_id.startswith("v-")
     own = {path: data for path, data in files.items() if path.startswith(f"{rendition_id}/")}
@@ -58,6 +66,7 @@ def _rendition(files: dict[str, bytes], rendition_id: str) -> Rendition:
         rendition_id=rendition_id,
         kind="video" if video else "audio",
         codecs="avc1.64001f" if video else "mp4a.40.2",
+        locked=_locked(protection, video),
         bandwidth=500_000 if video else 128_000,
         average_bandwidth=400_000 if video else 120_000,
         timescale=1000,
@@ -76,3 +85,11 @@ def _rendition(files: dict[str, bytes], rendition_id: str) -> Rendition:
 
 def _entry(path: str, data: bytes) -> FileEntry:
     return FileEntry(path=path, bytes=len(data), sha256=sha256_of(data))
+
+
+def _locked(protection: Protection | None, video: bool) -> Locked | None:
+    """It says that it is encrypted; its bytes are what they are."""
+    if protection is None:
+        return None
+    key = protection.video if video else protection.audio
+    return Locked(scheme=protection.scheme, key_id=key.key_id)

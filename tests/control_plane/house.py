@@ -232,14 +232,21 @@ class House:
         return self._client("anonymous", None)
 
     async def upload(
-        self, name: str = "Film", *, publish: bool = True, priority: int = 0, **more: Any
+        self,
+        name: str = "Film",
+        *,
+        publish: bool = True,
+        priority: int = 0,
+        encryption: str | None = None,
+        **more: Any,
     ) -> dict[str, Any]:
         """Sends MASTER for a new title through the API; the job."""
         api = await self.account("operator")
         title = await send(api, "POST", "/v1/titles", name=name)
         where = f"/v1/titles/{title['title_id']}/uploads"
         new = {"filename": "film.mp4", "bytes": len(MASTER), "publish": publish}
-        upload = await send(api, "POST", where, **new, priority=priority)
+        told = {"priority": priority, "encryption": encryption}
+        upload = await send(api, "POST", where, **new, **told)
         headers = await api.send("PUT", upload["parts"][0]["url"], MASTER, timeout_s=5)
         done = {"parts": [{"number": 1, "etag": headers["ETag"]}], **more}
         return await send(api, "POST", f"/v1/uploads/{upload['upload_id']}/complete", **done)
@@ -254,7 +261,9 @@ class House:
         self, lease: Lease, encoder: str = "encoder", film: Mapping[str, bytes] | None = None
     ) -> dict[str, Any]:
         """Puts a tiny package in the store and completes the job with it."""
-        sha256 = await put_package(self.store, lease.title_id, lease.package_id, film=film)
+        sha256 = await put_package(
+            self.store, lease.title_id, lease.package_id, film=film, protection=lease.protection
+        )
         return await send(
             self.machine(encoder),
             "POST",
@@ -263,9 +272,9 @@ class House:
             inventory_sha256=sha256,
         )
 
-    async def published(self, name: str = "Film") -> Title:
+    async def published(self, name: str = "Film", encryption: str | None = None) -> Title:
         """A title that was uploaded, encoded and published."""
-        await self.upload(name)
+        await self.upload(name, encryption=encryption)
         lease = await self.lease()
         await self.complete(lease)
         api = await self.account("viewer")

@@ -42,6 +42,8 @@ WHO = {
     "POST /v1/sessions": VIEWERS,
     "GET /v1/sessions/{session_id}": VIEWERS,
     "DELETE /v1/sessions/{session_id}": VIEWERS,
+    "POST /v1/sessions/{session_id}/{key}/license": ANYONE,
+    "OPTIONS /v1/sessions/{session_id}/{key}/license": ANYONE,
     "GET /v1/sessions/{session_id}/{key}/master.m3u8": ANYONE,
     "GET /v1/sessions/{session_id}/{key}/manifest.mpd": ANYONE,
     "OPTIONS /v1/sessions/{session_id}/{key}/master.m3u8": ANYONE,
