@@ -79,6 +79,23 @@ async def test_from_signing_in_to_the_last_picture(
     assert {line["appliance_id"] for line in told} == {first["appliance_id"]}
 
 
+async def test_an_encrypted_title_with_subtitles(
+    cluster: Running, browser: Browser, tmp_path: Path
+) -> None:
+    """The keys come from the session's licence, the subtitles from beside the film."""
+    clip, text = make_clip(tmp_path / "locked.mp4", frames=3 * RATE), tmp_path / "locked.srt"
+    text.write_text("1\n00:00:00,500 --> 00:00:02,000\nUnder lock and key\n")
+    options = ["--title", "Locked", "--encrypt", "cbcs", "--subtitles", f"en={text}", "--wait"]
+    title = cluster.nearcast("upload", str(clip), *options)["title"]
+    page = await open_player(browser, cluster, title)
+    await until(page, "document.querySelector('video').textTracks.length")
+    await page.evaluate("document.querySelector('video').textTracks[0].mode = 'showing'")
+    shown = "[...document.querySelector('video').textTracks[0].cues ?? []].map((cue) => cue.text)"
+    await until(page, f"{shown}.includes('Under lock and key')")
+    await until(page, ENDED, timeout_s=40)
+    assert await page.evaluate("document.querySelector('video').mediaKeys !== null")
+
+
 async def test_another_region_is_another_site(
     cluster: Running, film: dict[str, Any], browser: Browser
 ) -> None:
