@@ -1,8 +1,8 @@
 """How good a package looks: its rungs beside the film, frame by frame, by VMAF.
 
-Judged are whole GOPs of the encoded tracks, spread over the film, or all of it. The reference is
-what the encoders were given: the conformed film, in standard dynamic range, in the size of the
-largest rung. VMAF knows no high dynamic range, so those rungs are not judged.
+Judged is half a second out of the middle of GOPs that are spread over the film, or all of it. The
+reference is what the encoders were given: the conformed film, in standard dynamic range, in the
+size of the largest rung. VMAF knows no high dynamic range, so those rungs are not judged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 
 import ffmpeg
 
-from encoder.chunks import Chunk, cut
+from encoder.chunks import Chunk, cut, seek_for
 from encoder.excerpts import excerpts
 from encoder.ffmpeg import copies, master_input
 from encoder.hull import Point
@@ -28,9 +28,10 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 MIN_JUDGED = 144  # the shorter side: what is smaller has too few pixels to judge
-# Of the film: judged, so much costs about a tenth of the encode.
-_SHARE = 0.05
-_MOST_STRETCHES = 60
+# Of the film: judged, so much costs about a tenth of the encode; of a very short one, more.
+_SHARE = 0.02
+_STRETCH_S = 0.5
+_LEAST_STRETCHES, _MOST_STRETCHES = 3, 100
 # What a measured rung may fall short of what its trials promised: they, too, were a few excerpts.
 _SHORTFALL = 20.0
 
@@ -53,17 +54,21 @@ class Judged:
 
 
 def stretches(recipe: Recipe, mode: str) -> list[Chunk]:
-    """What is judged: chunks of the film that begin with a GOP. Pure."""
+    """What is judged of the film. Pure."""
     source, gop = recipe.source, recipe.gop_frames
     entries = source.entries if source.seekable else ()
     start_s, rate, frames = source.cadence.start_s, source.frame_rate, source.cadence.frames
-    gops = cut(frames, gop, rate, 1e-9, start_s=start_s, entries=entries)
-    if mode == "full" or len(gops) == 1:
+    if mode == "full":
         return list(cut(frames, gop, rate, 30, start_s=start_s, entries=entries))
-    count = max(1, min(round(len(gops) * _SHARE), _MOST_STRETCHES))
-    length_s = float(gop / rate)
-    starts = excerpts(source.activity, source.duration_s, length_s, count)
-    return [gops[min(round(at / length_s), len(gops) - 1)] for at in starts]
+    each = min(gop, max(2, round(_STRETCH_S * rate)))
+    count = min(max(round(frames * _SHARE / each), _LEAST_STRETCHES), _MOST_STRETCHES)
+    chosen: list[Chunk] = []
+    for at_s in excerpts(source.activity, source.duration_s, float(gop / rate), count):
+        here = round(at_s * rate / gop) * gop
+        first = max(0, here + min((gop - each) // 2, frames - here - each))
+        seek_s = seek_for(first, rate, start_s, entries)
+        chosen.append(Chunk(len(chosen), first, min(each, frames), seek_s))
+    return chosen
 
 
 def below(judged: Sequence[Judged], promised: Mapping[str, Point], floor: float) -> str | None:
@@ -145,12 +150,14 @@ def judge_argv(
 
 
 def _frames(rung: VideoOutput, chunk: Chunk, recipe: Recipe) -> ffmpeg.nodes.FilterableStream:
-    """The track's frames of a chunk, which begins with an IDR: a seek into its first GOP, late
-    enough for what ffmpeg subtracts on account of B-frames, lands there."""
-    at_s = float((chunk.first + Fraction(3, 4) * recipe.gop_frames) / recipe.source.frame_rate)
-    seek = {"ss": f"{at_s:.6f}", "noaccurate_seek": None} if chunk.first else {}
+    """The track's frames of a chunk. A seek into its first GOP, late enough for what ffmpeg
+    subtracts on account of B-frames, lands at the IDR."""
+    idr = chunk.first // recipe.gop_frames * recipe.gop_frames
+    at_s = float((idr + Fraction(3, 4) * recipe.gop_frames) / recipe.source.frame_rate)
+    seek = {"ss": f"{at_s:.6f}", "noaccurate_seek": None} if idr else {}
     track = ffmpeg.input(f"{rung.rendition_id}.mp4", protocol_whitelist="file", **seek)
-    return track["v:0"].filter("trim", end_frame=chunk.frames)
+    begin = chunk.first - idr
+    return track["v:0"].filter("trim", start_frame=begin, end_frame=begin + chunk.frames)
 
 
 def _batches(

@@ -24,6 +24,7 @@ body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .2rem .8rem; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child, td.text { text-align: left; }
+td:first-child, td:last-child { white-space: nowrap; }
 figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
 """
 _COLOURS = ("#3b78c4", "#2a9d6f", "#b9802b", "#a6457c", "#7a5cc0", "#c0523b", "#4a9aa6", "#888888")
