@@ -169,7 +169,7 @@ async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row
         async with cluster(films.folder / f"farm-{number}", workers) as address:
             began = time.monotonic()
             out = f"{title}-farm-{number}"
-            await _encode(films, film, out, "apple", chunk_s=6, farm=address)
+            await _encode(films, film, out, "apple", quality="off", chunk_s=6, farm=address)
             return time.monotonic() - began
 
     async def one() -> float:
