@@ -160,7 +160,9 @@ async def chunks(name: str, films: Films, tell: Callable[[str], None]) -> list[R
 async def farm(name: str, films: Films, tell: Callable[[str], None]) -> list[Row]:
     """Two workers of a Dask cluster, each on a core of its own, beside one of them."""
     tell(name)
-    title, film = max(films.paths.items(), key=lambda item: item[1].stat().st_size)
+    lengths = {title: await _lasts_s(film) for title, film in films.paths.items()}
+    title = max(lengths, key=lengths.__getitem__)  # so that there are chunks to share
+    film = films.paths[title]
     number = 0
 
     async def encoded(workers: int) -> float:
