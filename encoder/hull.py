@@ -2,7 +2,8 @@
 
 Each height has a curve of quality over bits; the film's ladder is cut from the upper hull of them
 all (Aaron and others, "Per-Title Encode Optimization", 2015). From the best that a viewer can tell
-apart it goes down by just noticeable steps, and each rung is the cheapest way to its quality.
+apart, or that is worth its bits, it goes down by just noticeable steps, and each rung is the
+cheapest way to its quality.
 """
 
 import math
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 TOP_VMAF = 95.0
 # Half of the viewers notice a step of this size (one JND).
 STEP_VMAF = 6.0
+# Where twice the bits gain less, as with noise, which no encoder can hide, they go to waste.
+WORTH_VMAF = STEP_VMAF / 2
 # A telephone on a poor line: nothing below is worth an encode.
 LEAST_BPS = 120_000
 LEAST_VMAF = 35.0
@@ -70,15 +73,22 @@ def choose(points: Sequence[Point], cap_bps: dict[int, int]) -> list[Point]:
     """The rungs, from the lowest to the highest. `cap_bps`: what a rung of a height may take on
     average. There is always one."""
     allowed = [p for p in points if p.bps <= cap_bps[p.height]] or [min(points, key=_rate)]
-    best = max(p.vmaf for p in allowed)
     chosen: list[Point] = []
-    for target in targets(min(best, TOP_VMAF)):
+    for target in targets(min(worth(allowed), TOP_VMAF)):
         rung = min((p for p in allowed if p.vmaf >= target - 1e-9), key=_rate)
         if chosen and rung.bps < LEAST_BPS:
             break
         if not chosen or rung.bps * _STEP_APART <= chosen[-1].bps:
             chosen.append(rung)
     return chosen[::-1]
+
+
+def worth(points: Iterable[Point]) -> float:
+    """The quality beyond which twice the bits gain less than half a step."""
+    best = hull(points)
+    while len(best) > 1 and _slope(best[-2], best[-1]) < WORTH_VMAF:
+        best.pop()
+    return best[-1].vmaf
 
 
 def targets(top: float) -> list[float]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from encoder.hull import TOP_VMAF, Point, Trial, hull
+from encoder.hull import TOP_VMAF, WORTH_VMAF, Point, Trial, hull
 from media.ladder import Ladder
 
 _WIDTH, _HEIGHT = 760, 430
@@ -43,7 +43,10 @@ class LadderReport:
         if top.vmaf >= TOP_VMAF - 0.01:
             said.append(f"The top reaches VMAF {top.vmaf:.0f}: more bits would show nobody more.")
         else:
-            said.append(f"The top is the best that its cap allows: VMAF {top.vmaf:.1f}.")
+            said.append(
+                f"The top has VMAF {top.vmaf:.1f}: its cap allows no more, or twice the bits would"
+                f" gain less than {WORTH_VMAF:g}."
+            )
         said += [
             f"Below {_mbps(upper.bps)}, {lower.height} lines look better than {upper.height}."
             for lower, upper in pairwise(self.chosen)

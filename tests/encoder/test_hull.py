@@ -18,6 +18,7 @@ from encoder.hull import (
     curves,
     hull,
     targets,
+    worth,
 )
 
 ANY_CAP = {234: 10**9, 360: 10**9, 720: 10**9}
@@ -71,6 +72,16 @@ def test_nothing_lies_above_the_hull(raw: list[tuple[float, float]]) -> None:
             if left.bps < p.bps < right.bps:
                 share = math.log(p.bps / left.bps) / math.log(right.bps / left.bps)
                 assert p.vmaf <= left.vmaf + share * (right.vmaf - left.vmaf) + 1e-6
+
+
+def test_bits_that_gain_little_are_not_spent() -> None:
+    """A noisy film: from VMAF 85 on, each doubling of the bits gains two points."""
+    noisy = [Point(720, 30 - n, 1e6 * 2**n, 85.0 + 2 * n) for n in range(4)]
+    steep = [Point(360, 40 - n, 1e5 * 2**n, 60.0 + 8 * n) for n in range(4)]
+    chosen = choose([*steep, *noisy], ANY_CAP)
+    assert chosen[-1].vmaf == 85.0
+    assert choose(noisy, ANY_CAP)[-1].vmaf == 85.0
+    assert worth(steep) == 84.0
 
 
 def test_rungs_are_the_cheapest_ways_down_from_the_top() -> None:

@@ -149,4 +149,8 @@ async def test_what_is_tried_is_the_same_in_every_container(tmp_path: Path) -> N
         (folder / f"film.{ending}").rename(folder / MASTER)
         master = replace(await probe(folder, AUTO), activity=(1, 3, 2, 6, 5, 4))
         found.append(await try_out(folder, master, plan(master, 1.0), AUTO))
-    assert found[0] == found[1] and len(found[0]) > 1
+    assert len(found[0]) > 1
+    for one, other in zip(*found, strict=True):
+        # Threads share out a capped rate as they come; another frame would change far more.
+        assert one.bps == pytest.approx(other.bps, rel=0.02)
+        assert one.vmaf == pytest.approx(other.vmaf, abs=0.3)
