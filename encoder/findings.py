@@ -28,6 +28,11 @@ def _pictures(recipe: Recipe) -> Iterator[str]:
             f"Its frames keep no constant rate: they are repeated or left out to make {rate} a"
             " second, so that time stays true."
         )
+    if len(source.shots_s) > 1:
+        yield (
+            f"Its key frames tell {len(source.shots_s)} shots,"
+            f" of {source.duration_s / len(source.shots_s):.1f} s on average."
+        )
     if abs(rhythm.start_s) > 0.001:
         yield f"Its first frame is at {rhythm.start_s:.3f} s of the file: there the film begins."
     if source.interlaced:

@@ -84,7 +84,7 @@ def pieces_of(
 ) -> list[Piece]:
     """Everything that is to be made; sound first, for a track is as long as the film."""
     # What only told where to cut decides nothing of the bytes.
-    bare = replace(recipe, source=replace(recipe.source, activity=(), entries=()))
+    bare = replace(recipe, source=replace(recipe.source, activity=(), entries=(), shots_s=()))
     tool, target = programs.ffmpeg_version(), settings.loudness_lufs
     parts: list[Chunk | AudioOutput] = [*recipe.audio, *chunks]
     return [Piece(master_sha256, bare, part, settings.preset, target, tool) for part in parts]

@@ -6,22 +6,27 @@ open it (see `ffmpeg.DEMUXERS`).
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from encoder.extent import missing_bytes
 from encoder.ffmpeg import MASTER, input_options
 from encoder.settings import EncoderSettings
+from encoder.shots import shot_starts, shots_argv
 from encoder.sniff import HEAD_BYTES, refuse_head, starts_like_a_film
 from encoder.source import Packets, Source, choose_video, interpret
 from runtime import programs
 from runtime.child import ChildFailed, ChildTimeout, run_child
 from runtime.errors import Problem
+from runtime.log import logger
 
 # The first frames tell where decoding begins and whether the film is interlaced. Decoders may
 # hold back sixteen; some streams start with pictures that cannot be decoded.
 _HEAD_PACKETS = 64
 _MAX_JSON_BYTES = 4 * 1024 * 1024
+# With more all frames are key frames, and would have to be decoded to look for shots.
+_MOST_KEYS_PER_S = 3
 _MAX_RATE = 125  # packets of video per second of the longest film, for a bound on memory
 
 _STREAMS = (
@@ -46,13 +51,30 @@ async def probe(folder: Path, settings: EncoderSettings) -> Source:
         frames = (await _json(folder, settings, _FRAMES, first)).get("frames", [])
     except ChildFailed as failed:
         raise _refused(failed, head) from failed
-    return interpret(
+    source = interpret(
         described,
         packets,
         frames,
         max_duration_s=settings.max_duration_s,
         max_pixels=settings.max_pixels,
     )
+    if packets.keys > source.duration_s * _MOST_KEYS_PER_S:
+        return source
+    return replace(source, shots_s=await _shots(folder, source, settings))
+
+
+async def _shots(folder: Path, source: Source, settings: EncoderSettings) -> tuple[float, ...]:
+    """When its shots begin; nothing, where that cannot be seen: the encode will say why."""
+    options = input_options(settings.max_pixels)
+    argv = shots_argv(programs.ffmpeg(), MASTER, options, source.video_index)
+    lines: list[str] = []
+    try:
+        limits = settings.limits(settings.probe_timeout_s)
+        await run_child(argv, limits=limits, cwd=folder, on_line=lines.append)
+    except ChildFailed as failed:
+        logger().warning("no_shots", stderr=failed.stderr[-500:])
+        return ()
+    return shot_starts(lines, source.cadence.start_s)
 
 
 def _refuse_unread(master: Path) -> bytes:

@@ -78,6 +78,7 @@ class Source:
     texts: tuple[TextTrack, ...] = ()
     passed_over: tuple[str, ...] = ()  # tracks of which nothing is made, each with the reason
     activity: tuple[int, ...] = ()  # bytes of its pictures, second by second
+    shots_s: tuple[float, ...] = ()  # when its shots begin, as far as that is known (shots.py)
     seekable: bool = False  # decoding may begin at any of `entries`
     entries: tuple[Entry, ...] = ()  # at most one a second, in the order of time
 
@@ -111,6 +112,7 @@ class Packets:
     last_duration_s: float = 0.0
     video_count: int = 0
     damaged: bool = False
+    keys: int = 0  # of its pictures
     video_bytes: Counter[int] = field(default_factory=Counter)  # by the whole second
     entries: dict[int, Entry] = field(default_factory=dict)  # the last of each second
     _latest_s: float = float("-inf")
@@ -131,6 +133,7 @@ class Packets:
             self._add_video(pts, dts, duration)
             if shown is not None:
                 self.video_bytes[int(shown)] += int(size or 0)
+            self.keys += "K" in flags
             if "K" in flags and pts is not None:
                 # MP4 is sought by decoding times, Matroska by those of showing: the earlier one
                 # meets this key frame or, in the other, the one before.

@@ -73,7 +73,11 @@ def plan(source: Source, gop_s: float) -> Plan:
     length_s = float(gop / rate)
     count = round(source.duration_s * _SHARE / length_s)
     starts = excerpts(
-        source.activity, source.duration_s, length_s, min(MOST_EXCERPTS, max(1, count))
+        source.activity,
+        source.duration_s,
+        length_s,
+        min(MOST_EXCERPTS, max(1, count)),
+        source.shots_s,
     )
     heights = tried_heights(source)
     wanted = [(height, crf) for height in heights for crf in _CRFS]

@@ -154,3 +154,24 @@ async def test_what_is_tried_is_the_same_in_every_container(tmp_path: Path) -> N
         # Threads share out a capped rate as they come; another frame would change far more.
         assert one.bps == pytest.approx(other.bps, rel=0.02)
         assert one.vmaf == pytest.approx(other.vmaf, abs=0.3)
+
+
+def test_excerpts_lie_within_a_shot() -> None:
+    shots = (0.0, 5.0, 10.05, 11.9)
+    assert excerpts([1] * 16, 16, 2, 8, shots) == [float(n) for n in range(0, 16, 2)]  # all of it
+    assert excerpts([1] * 16, 16, 2, 7, shots) == [0.0, 2.0, 6.0, 8.0, 10.0, 12.0, 14.0]
+
+
+async def test_shots_are_found(tmp_path: Path) -> None:
+    """Of three seconds each, the film beginning at 1.4 s of its file."""
+    cards = [f"{card}=s=320x180:r=24:d=3" for card in ("smptebars", "testsrc2", "rgbtestsrc")]
+    inputs = [part for card in cards for part in ("-f", "lavfi", "-i", card)]
+    graph = "[0][1][2]concat=n=3,format=yuv420p"
+    ffmpeg(*inputs, "-filter_complex", graph, "-t", "9", "-c:v", "libx264", tmp_path / "a.ts")
+    (tmp_path / "a.ts").rename(tmp_path / MASTER)
+    found = await probe(tmp_path, AUTO)
+    assert found.shots_s == pytest.approx((0, 3, 6), abs=0.05)
+    (tmp_path / MASTER).unlink()
+    ffmpeg(*inputs[:4], "-c:v", "mjpeg", tmp_path / "a.mkv")
+    (tmp_path / "a.mkv").rename(tmp_path / MASTER)
+    assert (await probe(tmp_path, AUTO)).shots_s == ()  # all are key frames
