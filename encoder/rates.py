@@ -16,10 +16,10 @@ def average_bps(sizes: Sequence[int], lengths_s: Sequence[Fraction]) -> Fraction
 def peak_bps(
     sizes: Sequence[int], lengths_s: Sequence[Fraction], target_s: Fraction | int
 ) -> Fraction:
-    """The highest rate of consecutive segments that last 0.5 to 1.5 target durations together;
-    the average when none do. So a last segment of one frame, which is all key frame, is no peak by
-    itself."""
-    peak = Fraction(0)
+    """The highest rate of consecutive segments that last 0.5 to 1.5 target durations together, and
+    no less than the average. So a last segment of one frame, which is all key frame, is no peak by
+    itself; but where the busy one is a little too short to be looked at, it still counts."""
+    peak = average_bps(sizes, lengths_s)
     for first in range(len(sizes)):
         bits, length = 0, Fraction(0)
         for at in range(first, min(first + _MAX_RUN, len(sizes))):
@@ -28,4 +28,4 @@ def peak_bps(
                 break
             if length and length >= _LEAST * target_s:
                 peak = max(peak, bits / length)
-    return peak or average_bps(sizes, lengths_s)
+    return peak

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from encoder import rates
 from encoder.conformance import check_package
 from encoder.ffmpeg import ProgressReader
 from encoder.measure import Measured, average_bps, measure_rendition, peak_bps
@@ -222,6 +223,13 @@ async def test_a_picture_that_changes_its_size_midway(tmp_path: Path) -> None:
     found = (await made(film, tmp_path / "package")).inventory.renditions[0]
     assert (found.width, found.height) == (160, 120)
     assert found.frames in range(48, 51)  # the seam of the two is a frame wide or so
+
+
+def test_a_peak_is_never_below_the_average() -> None:
+    """The second segment is too short for a run, and with the first one it is too long."""
+    sizes, lengths = [60_000, 90_000], [Fraction(605, 100), Fraction(297, 100)]
+    assert rates.peak_bps(sizes, lengths, 6) == rates.average_bps(sizes, lengths)
+    assert rates.peak_bps([90_000, 60_000], lengths, 6) == 8 * 90_000 / lengths[0]
 
 
 def test_the_peak_is_that_of_a_real_stretch_of_time() -> None:
