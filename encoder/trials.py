@@ -134,14 +134,17 @@ async def try_out(
 
 def reel_argv(source: Source, tried: Plan, max_pixels: int) -> list[str]:
     """The excerpts one after the other, as the rungs take them, without loss."""
+    rate, entries = source.frame_rate, source.entries if source.seekable else ()
+    by_seek: dict[float | None, list[int]] = {}
+    for first in (round(start_s * rate) for start_s in tried.starts_s):
+        seek_s = seek_for(first, rate, source.cadence.start_s, entries)
+        by_seek.setdefault(seek_s, []).append(first)  # in the order of time, as the excerpts are
     pieces = []
-    entries = source.entries if source.seekable else ()
-    for start_s in tried.starts_s:
-        first = round(start_s * source.frame_rate)
-        seek_s = seek_for(first, source.frame_rate, source.cadence.start_s, entries)
-        master = master_input(source, max_pixels, seek_s)
-        piece = conformed(master[str(source.video_index)], source, tried.gop_frames, first)
-        pieces.append(scaled(in_sdr(piece, source), source, tried.size))
+    for seek_s, firsts in by_seek.items():
+        film = master_input(source, max_pixels, seek_s)[str(source.video_index)]
+        for first, copy in zip(firsts, copies(film, len(firsts)), strict=True):
+            piece = conformed(copy, source, tried.gop_frames, first)
+            pieces.append(scaled(in_sdr(piece, source), source, tried.size))
     reel = ffmpeg.concat(*pieces) if len(pieces) > 1 else pieces[0]
     out = reel.output(
         _REEL, **{"c:v": "libx264", "preset": "ultrafast", "qp": 0, "fps_mode": "passthrough"}
