@@ -33,6 +33,8 @@ const PLAYERS = {
       return fitting.length ? fitting : tracks;
     });
     player.on("error", (event) => fail(JSON.stringify(event.error ?? event)));
+    // By its own clock it may stop the element just before that would tell of its end.
+    player.on("playbackEnded", ended);
     player.on("playbackMetaDataLoaded", () => player.setTextTrack(0));
     player.attachSource(manifest);
     return () => player.getCurrentTrackFor("video").codec.match(/codecs="([^"]+)"/)[1];
@@ -67,26 +69,29 @@ function cues() {
   return [...found.keys()].sort();
 }
 
+const codecs = new Set();
+let seen = [];
+
+function ended() {
+  window.played ??= {
+    error: null,
+    position_s: video.currentTime,
+    frames: video.getVideoPlaybackQuality().totalVideoFrames,
+    codecs: [...codecs],
+    keys: video.mediaKeys !== null,
+    cues: seen,
+  };
+}
+
 try {
   const codecOf = await PLAYERS[query.get("player")]();
-  let codecs = new Set();
-  let seen = [];
   video.addEventListener("timeupdate", () => {
     codecs.add(codecOf());
     const now = cues();
     if (now.length > seen.length) seen = now;
   });
   video.addEventListener("error", () => fail("video", video.error?.message));
-  video.addEventListener("ended", () => {
-    window.played ??= {
-      error: null,
-      position_s: video.currentTime,
-      frames: video.getVideoPlaybackQuality().totalVideoFrames,
-      codecs: [...codecs],
-      keys: video.mediaKeys !== null,
-      cues: seen,
-    };
-  });
+  video.addEventListener("ended", ended);
   video.defaultPlaybackRate = video.playbackRate = Number(query.get("rate") ?? 1);
   await video.play();
 } catch (error) {

@@ -85,8 +85,8 @@ async def test_a_film_plays_to_its_end(
     name = "locked" if encrypted else "clear"
     played = await stage.play(chromium, name, player, protocol, codec, encrypted=encrypted)
     assert played["error"] is None and played["complaints"] == [], played
-    assert played["position_s"] == pytest.approx(SECONDS, abs=0.1)
-    assert played["frames"] >= SECONDS * RATE * 0.9
+    assert played["position_s"] == pytest.approx(SECONDS, abs=0.2)
+    assert played["frames"] >= SECONDS * RATE * 0.8
     assert {one[:4] for one in played["codecs"]} == {codec}
     assert played["keys"] is encrypted and (played["asked"] > 0) is encrypted
     assert played["cues"] == CUES
