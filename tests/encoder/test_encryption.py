@@ -4,14 +4,13 @@ import json
 import re
 import secrets
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
-from encoder.check_cli import app as check_app
-from encoder.cli import app
 from encoder.conformance import Conformance, check_package
 from encoder.package import Encoded
 from encoder.pipeline import encode
@@ -133,18 +132,21 @@ def test_the_command_line_keeps_the_keys_and_takes_them_back(tmp_path: Path) -> 
     film = make_film(tmp_path / "film.mkv", seconds=1, size="160x120")
     config = tmp_path / "nearcast.toml"
     config.write_text('[encoder]\npreset = "ultrafast"\nladder = "apple"\nquality = "off"\n')
-    runner, keys = CliRunner(), tmp_path / "out.keys.json"
-    common = ["--config", str(config), "--json", "--encrypt", "cbcs"]
-    first = runner.invoke(app, ["encode", str(film), "--out", str(tmp_path / "out"), *common])
-    assert first.exit_code == 0, first.output
+    keys = tmp_path / "out.keys.json"
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "nearcast", *map(str, arguments), "--json"]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    def encode_to(name: str, *more: object) -> int:
+        common = ("--config", config, "--encrypt", "cbcs", *more)
+        return run("encode", film, "--out", tmp_path / name, *common).returncode
+
+    assert encode_to("out") == 0
     assert keys.stat().st_mode & 0o777 == 0o600
-    again = ["encode", str(film), "--out", str(tmp_path / "again"), *common, "--keys", str(keys)]
-    assert runner.invoke(app, again).exit_code == 0
+    assert encode_to("again", "--keys", keys) == 0
     for name in ("out", "again"):
-        argv = [str(tmp_path / name), "--keys", str(keys), "--json"]
-        checked = json.loads(runner.invoke(check_app, argv).output)
+        checked = json.loads(run("check", tmp_path / name, "--keys", keys).stdout)
         assert checked["ok"] and next(r for r in checked["rules"] if r["id"] == "decodes")["ok"]
     keys.write_text("{}")
-    refused = runner.invoke(app, ["encode", str(film), "--out", str(tmp_path / "x"), *common,
-                                  "--keys", str(keys)])  # fmt: skip
-    assert refused.exit_code != 0 and not (tmp_path / "x").exists()
+    assert encode_to("x", "--keys", keys) != 0 and not (tmp_path / "x").exists()
