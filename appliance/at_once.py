@@ -10,9 +10,8 @@ served beside them: whoever forges tokens sends thousands a second.
 
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from appliance.access_log import NOBODY, what
 from appliance.answers import MAX_AGES, error
 from appliance.board import OWN_WORDS, Word
 from appliance.exchange import Exchange
@@ -34,15 +33,6 @@ _ANSWERS, _SUM, _BUCKETS = (OWN_WORDS + word for word in (Tally.ANSWERS, Tally.H
 _FINE = _ANSWERS + 2
 _MORE = int(socket.MSG_MORE)
 _QUERY = ord("?")
-
-
-class Refusal(NamedTuple):
-    """An answer to who is refused, whole; `said` is what the access log has of it."""
-
-    out: bytes
-    status: int
-    body_bytes: int
-    said: str
 
 
 class AtOnce:
@@ -147,41 +137,31 @@ class AtOnce:
         """The same for a request that the gate refuses, and that leaves the connection as it is."""
         worker, began = self._worker, time.monotonic()
         try:
-            decision = worker.gate.walk(b"GET", request.target, connection.address, worker.clock_s)
+            decision = worker.gate.decide(
+                b"GET", request.target, connection.address, worker.clock_s
+            )
         except Exception:  # a fault of ours, as the Exchange will find
             return False
         if type(decision) is not Reject or decision.code == "bad_request":
             return False
         code, grant, retry_s = decision
-        as_before = (code, retry_s, request.keep_alive)
-        refusal = worker.refusals.get(as_before) or self._word(*as_before)
+        status, fields, body = error(code, retry_s)
+        out = head(status, fields + worker.date_line, len(body), request.keep_alive) + body
         counts, sent = worker.counts, 0
         counts[_REJECTS] += 1
         try:
-            sent = connection.wire.send(refusal.out, 0)
+            sent = connection.wire.send(out, 0)
         except OSError:
             pass
-        status, size = refusal.status, refusal.body_bytes
-        if sent < len(refusal.out):
-            rest = memoryview(refusal.out)[sent:]
-            connection.go_on(Exchange.midway(connection, request, status, began, rest, size, grant))
+        if sent < len(out):
+            rest = memoryview(out)[sent:]
+            connection.go_on(
+                Exchange.midway(connection, request, status, began, rest, len(body), grant)
+            )
             return True
         counts[_REQUESTS] += 1
         counts[_ANSWERS + status // 100] += 1
-        counts[_BYTES_OUT] += size
-        if grant is not None:
-            worker.record(request, None, status, size, "-", grant, began)
-        elif worker.log is not None:
-            us = int((time.monotonic() - began) * 1e6)
-            worker.log.add((worker.epoch_s + began, us, refusal.said, NOBODY))
+        counts[_BYTES_OUT] += len(body)
+        worker.record(request, None, status, len(body), "-", grant, began)
         connection.answered(request.keep_alive)
         return True
-
-    def _word(self, code: str, retry_s: int | None, keep_alive: bool) -> Refusal:
-        """The answer, which is the same for everyone as long as the date is."""
-        worker = self._worker
-        status, fields, body = error(code, retry_s)
-        out = head(status, fields + worker.date_line, len(body), keep_alive) + body
-        said = what(b"GET", '""', status, len(body), "-")
-        refusal = worker.refusals[code, retry_s, keep_alive] = Refusal(out, status, len(body), said)
-        return refusal

@@ -175,7 +175,7 @@ class Gate:
     def decide(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
         """What to do with a request for `target` from `address` at Unix time `now_s`."""
         known = self.known(target, now_s) if method in _READING else None
-        return known or self.walk(method, target, address, now_s)
+        return known or self._walk(method, target, address, now_s)
 
     def known(self, target: bytes, now_s: float) -> Serve | None:
         """The answer to who asks for this target, if token and file were seen before."""
@@ -199,8 +199,8 @@ class Gate:
             return None
         return listed, grant
 
-    def walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
-        """The same for who has recalled nothing: the whole way, step by step."""
+    def _walk(self, method: bytes, target: bytes, address: str, now_s: float) -> Decision:
+        """The whole way, step by step."""
         if not is_target(target):
             return Reject("bad_request")
         if method not in _READING:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.access_log import NOBODY, Cache, quoted, what
 from appliance.answers import Listed
-from appliance.at_once import AtOnce, Refusal
+from appliance.at_once import AtOnce
 from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
 from appliance.closer import Closer
@@ -67,7 +67,6 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.poller = Poller(self.loop, self._obey_epoch, self._count)
         self.at_once = AtOnce(self)
-        self.refusals: dict[tuple[str, int | None, bool], Refusal] = {}
         self.seen_heads: SeenHeads = {}
         self.name = appliance_id.encode()
         self.quoted_name = cmsd.quoted(appliance_id)
@@ -320,7 +319,6 @@ class Worker:
         self.stalled_until = now + self.settings.send_stall_s
         self.date_line = date = b"Date: %b\r\n" % formatdate(self.clock_s, usegmt=True).encode()
         self.hit_lines = b"%bCache-Status: %b; hit\r\n" % (date, self.name)
-        self.refusals.clear()  # they have the date in them
         self.miss_lines = b"%bCache-Status: %b; fwd=miss\r\n" % (date, self.name)
 
     def _obey_epoch(self) -> None:
