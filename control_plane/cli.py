@@ -16,7 +16,16 @@ from control_plane.viewer import manifest_url, open_session, plain_url, probe, s
 from media.api import Job, NewTitle, Session, Title
 from media.protection import Scheme
 from runtime.client import Client
-from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.console import (
+    DataOption,
+    EncryptOption,
+    JsonOption,
+    SubtitlesOption,
+    out,
+    perform,
+    print_json,
+    signed_in,
+)
 from runtime.errors import REFUSED_MASTER, Problem
 from runtime.sidecars import read_named
 from runtime.titles import all_titles, find_title, is_title_id
@@ -60,20 +69,8 @@ def upload(
     priority: Annotated[
         int, typer.Option("--priority", min=-100, max=100, help="Encoded before lower ones.")
     ] = 0,
-    encrypt: Annotated[
-        Scheme | None,
-        typer.Option(
-            "--encrypt", help="Encrypt it: cbcs, which all of today's players take, or cenc."
-        ),
-    ] = None,
-    subtitles: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--subtitles",
-            metavar="LANGUAGE=FILE",
-            help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
-        ),
-    ] = None,
+    encrypt: EncryptOption = None,
+    subtitles: SubtitlesOption = None,
     data: DataOption = Path(".nearcast"),
     json: JsonOption = False,
 ) -> None:

@@ -26,7 +26,7 @@ from media.fleet import RankAnswer, RankRequest, RevokeRequest
 from media.ids import new_id
 from media.inventory import package_prefix
 from media.keys import Identity
-from media.protection import LicenceRequest, derived, licence
+from media.protection import LicenceRequest, keys_of, licence
 from media.token import LEEWAY_S, PathClaims, sign_path_token
 from runtime.api import Caller
 from runtime.errors import Problem
@@ -166,8 +166,7 @@ class Playback:
         """A licence for those keys of the session's package that are asked for, and no others.
         Raises Problem `token_invalid` and `unknown_session`, as `playing` does."""
         playing = await self.playing(session_id, key)
-        made = derived("cbcs", playing.package_id, self._secrets.content)  # whatever the scheme
-        return licence(made.keys, asked.kids)
+        return licence(keys_of(playing.package_id, self._secrets.content), asked.kids)
 
     async def steer(self, title_id: str, region: str | None, address: str | None) -> SteerAnswer:
         """The ranking that a client of this place would get, whether or not it is empty."""
@@ -247,9 +246,8 @@ class Playback:
         return f"/{token}/{package_prefix(row.title_id, row.package_id)}"
 
     def _key(self, session_id: str) -> str:
-        return hmac.new(self._secrets.sessions, session_id.encode(), hashlib.sha256).hexdigest()[
-            :32
-        ]
+        secret = self._secrets.sessions
+        return hmac.new(secret, session_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 async def _playable(session: AsyncSession, title_id: str, caller: Caller) -> PackageRow:

@@ -34,7 +34,7 @@ from media.ids import new_id
 from media.objects import DonePart, ObjectStore
 from runtime.errors import Problem
 from runtime.log import logger
-from runtime.sidecars import check_subtitles
+from runtime.sidecars import read_cues
 
 # Addresses of parts are signed in threads; more at once only queues up there.
 SIGNING_AT_ONCE = 32
@@ -119,17 +119,20 @@ class Uploads:
     async def put_subtitles(self, upload_id: str, language: str, raw: bytes) -> None:
         """The subtitles stand beside the master; those that were sent before in this language do
         not. Raises Problem `unknown_upload` or `bad_subtitles`."""
-        row = await self._open(upload_id)
-        await asyncio.to_thread(check_subtitles, raw, language)
-        await self._store.put_bytes(subtitles_key(row.store_key, language), raw)
+        await self._open(upload_id)
+        await asyncio.to_thread(read_cues, raw, language)
+        # The row names them before they are there: so whoever drops the upload drops them, too.
         async with self._database.writing() as session:
-            row = await session.get(UploadRow, upload_id, with_for_update=True) or row
-            told = subtitles_of(row.store_key, row.subtitles)
+            row = await session.get(UploadRow, upload_id, with_for_update=True)
+            if row is None or row.dropped or row.job_id is not None:
+                raise Problem("unknown_upload")
+            told = [one for one in row.subtitles.split(",") if one]
             if language.lower() not in map(str.lower, told):
-                told[language] = ""
+                told.append(language)
             if len(told) > MAX_SUBTITLES:
                 raise Problem("bad_subtitles", f"There are at most {MAX_SUBTITLES} languages.")
             row.subtitles = ",".join(told)
+        await self._store.put_bytes(subtitles_key(row.store_key, language), raw)
 
     async def complete(self, upload_id: str, done: CompleteUpload) -> Job:
         """The master stands and its job is queued. Raises Problem `parts_differ`; when that is

@@ -27,9 +27,9 @@ from media.api import Progress
 from media.file_store import FileStore
 from media.ids import new_id
 from media.ladder import Ladder
-from media.protection import Protection, Scheme, derived, licence, read_licence
+from media.protection import Protection, Scheme, keys_of, licence, read_licence
 from media.secret import read_or_make
-from runtime.console import JsonOption, err, perform, print_json
+from runtime.console import EncryptOption, JsonOption, SubtitlesOption, err, perform, print_json
 from runtime.console import out as console
 from runtime.errors import Problem
 from runtime.log import configure
@@ -60,20 +60,8 @@ def encode(
         str,
         typer.Option("--codecs", metavar="avc,hevc,av1,opus", help="AVC always; others beside it."),
     ] = "",
-    subtitles: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--subtitles",
-            metavar="LANGUAGE=FILE",
-            help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
-        ),
-    ] = None,
-    encrypt: Annotated[
-        Scheme | None,
-        typer.Option(
-            "--encrypt", help="Encrypt it: cbcs, which all of today's players take, or cenc."
-        ),
-    ] = None,
+    subtitles: SubtitlesOption = None,
+    encrypt: EncryptOption = None,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -165,12 +153,11 @@ async def _encode(
         with workplace(out.absolute().parent / f".{out.name}.nearcast", lasting=False) as place:
             farm = open_farm(settings)
             kept = Kept(FileStore(place), "film")
-            package_id = new_id("pkg")
             return await encode_master(
                 file,
                 out,
                 new_id("ttl"),
-                package_id,
+                new_id("pkg"),
                 settings,
                 ladder=chosen,
                 workshop=Workshop(farm, kept, str(file.absolute()) if farm.far else None),
@@ -193,8 +180,8 @@ def _keys(scheme: Scheme, path: Path) -> Protection:
 
 
 def _made_keys() -> bytes:
-    made = derived("cbcs", "", secrets.token_bytes(32))
-    return dumps(licence(made.keys), indent=1).encode() + b"\n"
+    made = keys_of("", secrets.token_bytes(32))
+    return dumps(licence(made), indent=1).encode() + b"\n"
 
 
 def _check_out(out: Path) -> None:

@@ -28,7 +28,7 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 MIN_JUDGED = 144  # the shorter side: what is smaller has too few pixels to judge
-# Of the film: judged, so much costs about a tenth of the encode; of a very short one, more.
+# Of the film. (A twentieth of 30 s, in seven rungs, took 0.29 of what the encode did.)
 _SHARE = 0.02
 _STRETCH_S = 0.5
 _LEAST_STRETCHES, _MOST_STRETCHES = 3, 100

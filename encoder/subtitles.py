@@ -32,7 +32,7 @@ from runtime import programs
 from runtime.child import ChildFailed, run_child
 from runtime.errors import Problem
 from runtime.log import logger
-from runtime.sidecars import check_subtitles
+from runtime.sidecars import read_cues
 
 # A cue stands in every segment that it is seen in: a small file can grow a thousandfold.
 _MOST_CHARS = 64 * 1024 * 1024
@@ -72,7 +72,10 @@ async def subtitles(
 ) -> tuple[Subtitles, ...]:
     """Those beside the master first. What is in the master and cannot be read is passed over; what
     somebody sent, `bad_subtitles` (Problem)."""
-    told = [(TextTrack(-1, bcp47(one.language)), _read(one)) for one in beside[:MAX_TEXT_TRACKS]]
+    told = [
+        (TextTrack(-1, bcp47(one.language)), read_cues(one.raw, one.language))
+        for one in beside[:MAX_TEXT_TRACKS]
+    ]
     told += await _embedded(folder, source, settings)
     return named(told, source.duration_s)
 
@@ -106,11 +109,6 @@ def named(
             )
         )
     return tuple(tracks)
-
-
-def _read(one: Beside) -> list[Cue]:
-    check_subtitles(one.raw, one.language)
-    return read_subtitles(one.raw)
 
 
 async def _embedded(

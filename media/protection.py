@@ -65,6 +65,12 @@ class LicenceRequest(BaseModel):
 
 def derived(scheme: Scheme, package_id: str, secret: bytes) -> Protection:
     """The protection of a package; the same ones always give the same."""
+    video, audio = keys_of(package_id, secret)
+    return Protection(scheme=scheme, video=video, audio=audio)
+
+
+def keys_of(package_id: str, secret: bytes) -> tuple[ContentKey, ContentKey]:
+    """The keys of a package's pictures and sound, whatever the scheme."""
 
     def made(kind: str) -> ContentKey:
         def value(what: str) -> str:
@@ -73,7 +79,7 @@ def derived(scheme: Scheme, package_id: str, secret: bytes) -> Protection:
 
         return ContentKey(key_id=value("id"), key=value("key"))
 
-    return Protection(scheme=scheme, video=made("video"), audio=made("audio"))
+    return made("video"), made("audio")
 
 
 def licence(keys: Iterable[ContentKey], kids: Iterable[str] | None = None) -> dict[str, Any]:

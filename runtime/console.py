@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from media.api import Login, Tokens
+from media.protection import Scheme
 from runtime.client import Client
 from runtime.errors import Problem, as_json
 
@@ -25,6 +26,20 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+]
+
+# Of a film, wherever it goes.
+SubtitlesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--subtitles",
+        metavar="LANGUAGE=FILE",
+        help="SRT or WebVTT beside the film; may be given again. Those in it are kept anyway.",
+    ),
+]
+EncryptOption = Annotated[
+    Scheme | None,
+    typer.Option("--encrypt", help="Encrypt it: cbcs, which all of today's players take, or cenc."),
 ]
 
 out = Console(highlight=False)

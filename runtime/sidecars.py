@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from media.ids import LANGUAGE
-from media.webvtt import MAX_BYTES, read_subtitles
+from media.webvtt import MAX_BYTES, Cue, read_subtitles
 from runtime.errors import Problem
 
 
@@ -18,13 +18,13 @@ def read_named(text: str) -> tuple[str, bytes]:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Problem("bad_request", f"{path} cannot be read: {error.strerror}.") from None
-    check_subtitles(raw, str(path))
+    read_cues(raw, str(path))
     return language, raw
 
 
-def check_subtitles(raw: bytes, name: str) -> None:
-    """Nothing, for SRT or WebVTT. Raises Problem `bad_subtitles`."""
+def read_cues(raw: bytes, name: str) -> list[Cue]:
+    """The cues of SRT or WebVTT. Raises Problem `bad_subtitles`."""
     try:
-        read_subtitles(raw)
+        return read_subtitles(raw)
     except ValueError as error:
         raise Problem("bad_subtitles", f"The subtitles in {name}: {error}.") from None

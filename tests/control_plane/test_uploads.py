@@ -341,7 +341,9 @@ async def test_what_are_no_subtitles_is_refused(house: House):
     assert await code_of(put_subtitles(house, upload, "en", b"hello")) == "bad_subtitles"
     assert await code_of(put_subtitles(house, upload, "english")) == "not_found"
     assert await code_of(put_subtitles(house, upload, "en", bytes(17 << 20))) == "bad_subtitles"
-    await put_subtitles(house, upload, "en")
+    for number in range(32):
+        await put_subtitles(house, upload, f"a{chr(97 + number % 26)}{'ab'[number // 26]}")
+    assert await code_of(put_subtitles(house, upload, "en")) == "bad_subtitles"  # one too many
     api = await house.account("operator")
     await api.call_raw("DELETE", f"/v1/uploads/{upload.upload_id}")
     assert stored(house) == []
