@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Decoded in front of a chunk and thrown away: a filter that looks back (deinterlacing), and frames
-# that are shown before the key frame that they follow, find what they need.
-_RUN_UP_FRAMES = 16
+# Encoded in front of a chunk and thrown away. An encoder that begins knows nothing of the film and
+# spends wrongly until it has seen some of it: a film at its cap, in chunks of 4 s, takes 3 % more
+# bits for its quality, and none with these.
+_RUN_UP_FRAMES = 12
+# Decoded in front of those: a filter that looks back (deinterlacing), and frames that are shown
+# before the key frame that they follow, find what they need.
+_LEAD_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Chunk:
     first: int
     frames: int
     seek_s: float | None = None
+
+    @property
+    def run_up(self) -> int:
+        """So many frames in front of it are encoded, too, and thrown away."""
+        return min(_RUN_UP_FRAMES, self.first)
 
 
 def cut(
@@ -74,6 +83,6 @@ def cut(
 
 def seek_for(frame: int, rate: Fraction, start_s: float, entries: Sequence[Entry]) -> float | None:
     """Where a decoder begins that needs the film from this frame on; None: with the file."""
-    wanted_s = start_s + float((frame - _RUN_UP_FRAMES) / rate)
+    wanted_s = start_s + float((frame - _RUN_UP_FRAMES - _LEAD_FRAMES) / rate)
     number = bisect_right(entries, wanted_s, key=lambda entry: entry.shown_s)
     return entries[number - 1].seek_s if number else None

@@ -120,6 +120,7 @@ def _x265(coding: Coding) -> dict[str, Any]:
         "c:v": "libx265",
         "preset": coding.preset,
         **coding.aim,
+        "forced-idr": 1,  # a key frame that is asked for is one like the others
         "x265-params": _joined(asked),
         "tag:v": "hvc1",  # Apple's players take no hev1 (HLS Authoring Specification 1.5)
     }

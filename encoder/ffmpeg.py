@@ -69,9 +69,11 @@ def pictures_argv(
     pictures = conformed(
         master_input(source, max_pixels, chunk.seek_s, master)[str(source.video_index)],
         source,
-        chunk.frames,
-        chunk.first,
+        chunk.run_up + chunk.frames,
+        chunk.first - chunk.run_up,
     )
+    # The chunk begins at zero, and what is encoded in front of it before that.
+    pictures = pictures.filter("setpts", f"PTS-{chunk.run_up}/(FR*TB)")
     outputs = []
     # Where both are wanted, the film is tone-mapped once, and its own range is kept beside it.
     ranges = [hdr for hdr in (False, True) if any(rung.hdr == hdr for rung in recipe.video)]
@@ -79,7 +81,7 @@ def pictures_argv(
         rungs = [rung for rung in recipe.video if rung.hdr == hdr]
         shown = film if hdr else in_sdr(film, source)
         for rung, copy in zip(rungs, copies(shown, len(rungs)), strict=True):
-            outputs.append(_video(copy, rung, recipe, preset=preset, threads=threads))
+            outputs.append(_video(copy, rung, recipe, chunk, preset=preset, threads=threads))
     return _encode_argv(program, outputs)
 
 
@@ -183,9 +185,18 @@ def joined(names: Sequence[str], lengths_s: Sequence[Fraction]) -> str:
 
 
 def _video(
-    pictures: FilterableStream, rung: VideoOutput, recipe: Recipe, *, preset: str, threads: int
+    pictures: FilterableStream,
+    rung: VideoOutput,
+    recipe: Recipe,
+    chunk: Chunk,
+    *,
+    preset: str,
+    threads: int,
 ) -> OutputStream:
     size = (rung.width, rung.height)
+    begin: dict[str, Any] = {}
+    if chunk.run_up:
+        begin = {"force_key_frames": f"expr:eq(n,{chunk.run_up})", "bsf:v": _FROM_ZERO}
     return scaled(pictures, recipe.source, size, hdr=rung.hdr).output(
         f"{rung.rendition_id}.mp4",
         **codec_options(
@@ -193,6 +204,7 @@ def _video(
             Coding(rung.crf, rung.max_bps, recipe.gop_frames, preset, threads, rung.bps),
         ),
         video_track_timescale=recipe.timescale,
+        **begin,
         **_plain_file(),
     )
 
@@ -209,12 +221,14 @@ def _sound(master: FilterableStream, track: AudioOutput, recipe: Recipe) -> Filt
     return sound.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
 
 
+# Packets in front of zero are dropped.
+_FROM_ZERO = r"noise=drop=lt(pts\,0)"
 _AUDIO: Mapping[AudioCodec, dict[str, Any]] = {
     "aac": {
         "c:a": "aac",
         # The encoder's first frame holds its delay and nothing else. Without it sound starts at
         # zero in every player, those included that pass over edit lists.
-        "bsf:a": r"noise=drop=lt(pts\,0)",
+        "bsf:a": _FROM_ZERO,
         "use_editlist": 0,
     },
     # Its delay is a third of a frame, which the edit list takes away.

@@ -17,7 +17,7 @@ from encoder.recipe import make_recipe
 from encoder.remux import remuxed
 from encoder.settings import EncoderSettings
 from encoder.source import Source
-from media.ladder import Ladder, Rung
+from media.ladder import Codec, Ladder, Rung
 from runtime import programs
 from tests.encoder_films import ffmpeg
 
@@ -121,7 +121,7 @@ async def _compare(folder: Path, source: Source) -> None:
 
 
 def _pictures(folder: Path, source: Source, chunk: Chunk) -> list[str]:
-    """A digest of each picture that the encoders get."""
+    """A digest of each picture that the encoders get and keep."""
     recipe = make_recipe(source, LADDER)
     argv = pictures_argv(
         programs.ffmpeg(), recipe, chunk, MASTER, preset="ultrafast", threads=0, max_pixels=1 << 20
@@ -131,4 +131,37 @@ def _pictures(folder: Path, source: Source, chunk: Chunk) -> list[str]:
     argv = [*argv[: graph_at + 2], *argv[out_at : out_at + 2]]
     argv += ["-fps_mode", "passthrough", "-f", "framemd5", "-"]
     said = subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout
-    return [line.rpartition(",")[2].strip() for line in said.splitlines() if line[:1] != "#"]
+    digests = [line.rpartition(",")[2].strip() for line in said.splitlines() if line[:1] != "#"]
+    return digests[chunk.run_up :]
+
+
+@pytest.mark.parametrize("codec", ["avc", "hevc", "av1"])
+async def test_what_is_encoded_in_front_of_a_chunk_is_thrown_away(
+    codec: Codec, tmp_path: Path
+) -> None:
+    film = tmp_path / MASTER
+    scene = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=24", "-t", "5", "-c:v", "libx264"]
+    ffmpeg(*scene, "-g", "36", "-bf", "2", "-f", "matroska", film)
+    source = await probe(tmp_path, SETTINGS)
+    rung = Rung(height=90, max_bps=500_000, codec=codec)
+    recipe = make_recipe(source, LADDER.model_copy(update={"rungs": (rung,)}))
+    chunk = Chunk(1, 48, 30, seek_s=0.0)
+    assert chunk.run_up
+    argv = pictures_argv(
+        programs.ffmpeg(), recipe, chunk, MASTER, preset="ultrafast", threads=1, max_pixels=1 << 20
+    )
+    packets = await asyncio.to_thread(_packets, tmp_path, argv, f"{rung.rendition_id}.mp4")
+    assert sorted(round(at_s * 24) for at_s, _ in packets) == list(range(30))
+    keys = [round(at_s * 24) for at_s, is_key in packets if is_key]
+    assert keys == [0, 12, 24]  # as if it had begun there: a GOP is half a second
+
+
+def _packets(folder: Path, argv: list[str], name: str) -> list[tuple[float, bool]]:
+    """The time of each packet that the command makes, and whether it is a key frame's."""
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+    asked = ["-v", "error", "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0", name]
+    said = subprocess.run(
+        [programs.ffprobe(), *asked], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+    lines = [line.split(",") for line in said.split()]
+    return [(float(at_s), "K" in flags) for at_s, flags, *_ in lines]
