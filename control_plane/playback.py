@@ -175,7 +175,7 @@ class Playback:
         if title.package_id is None:
             raise Problem("title_not_ready")
         ranking = await self._rank(
-            RankRequest(package_id=title.package_id, client=address, region=region)
+            RankRequest(package_id=title.package_id, client=address, region=region, thorough=True)
         )
         return SteerAnswer(
             title_id=title_id,

@@ -269,7 +269,8 @@ class DrainRequest(Wire):
 
 class RankRequest(Wire):
     """`POST /v1/rank`. `region` is a simulated region and overrules `client` where settings allow
-    it. `session_id` goes into the steering address of the answer, when there is one."""
+    it. `session_id` goes into the steering address of the answer, when there is one. Otherwise only
+    those are named as skipped that were passed over before the last pathway."""
 
     package_id: PackageId
     client: ClientAddress | None = None
@@ -277,6 +278,7 @@ class RankRequest(Wire):
     count: int = Field(3, ge=1, le=16)
     session_id: SessionId | None = None
     expires_at: AwareDatetime | None = None
+    thorough: bool = False  # say of every appliance why it was passed over
 
 
 class Pathway(Wire):

@@ -43,6 +43,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         report_timeout_s=settings.report_timeout_s,
         forget_s=settings.forget_s,
         session_bps=settings.session_bps,
+        recovery_s=settings.recovery_s,
     )
     state = open_state(settings.state)
     control_plane = Client(

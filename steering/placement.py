@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 
 from media.fleet import PackageRef, Peer, Plan, PlanItem
-from steering.places import Atlas
+from media.places import Atlas
 from steering.roster import MAX_APPLIANCES, Member
 
 MAX_PEERS = 256
@@ -63,12 +63,13 @@ def plan(
 def peers(wanting: Wanting, members: Iterable[Member], atlas: Atlas) -> tuple[Peer, ...]:
     """Whom to ask for a file before the store: the site's own appliances, then those of other
     sites by nearness. Equals stand in an order of each asker's own, to spread load."""
-    here = atlas.place_of_site(wanting.site)
+    rings = atlas.rings(atlas.place_of_site(wanting.site))
+    steps = {site: nearness.steps for nearness, sites in rings for site in sites}
 
     def order(member: Member) -> tuple[int, bytes]:
         pair = f"{wanting.appliance_id}\0{member.appliance_id}".encode()
         return (
-            atlas.nearness(here, member.site).steps,
+            steps[member.site],
             hashlib.blake2b(pair, digest_size=8).digest(),
         )
 

@@ -4,21 +4,27 @@ Times are Unix seconds, not monotonic ones, because what was heard outlives this
 read by others (see `archive`).
 """
 
-from collections.abc import Collection, Iterable
+import math
+from bisect import insort
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
 from media.fleet import Holdings, Report, Roster, RosterEntry
+from media.places import Atlas
+from media.rank import Candidate, host_of, vanished
 from runtime.errors import Problem
 from steering.holdings import Shelves
-from steering.places import Atlas
-from steering.rank import Candidate
 
 # A report is about 1 KB in memory, a shelf of a thousand packages about 1 MB.
 MAX_APPLIANCES = 10_000
 # Sessions sent to one appliance between two reports; it is full long before.
 MAX_ASSIGNED = 100_000
+_LOOK_S = 1.0  # between two looks at how much of the fleet is silent
+_FIRST_SHARE = 0.1  # of viewers, to one that is back
+_AWAY = ("out", "draining")
 
 
 class Record(BaseModel):
@@ -28,6 +34,7 @@ class Record(BaseModel):
     report: Report
     heard_s: float
     clock_skew_s: float
+    back_s: float = 0.0  # when it came back into service, if it was out of it
 
 
 @dataclass(frozen=True, order=True)
@@ -44,14 +51,23 @@ class RosterBook:
     `session_bps` is the load that a session sent somewhere counts for."""
 
     def __init__(
-        self, atlas: Atlas, *, report_timeout_s: float, forget_s: float, session_bps: int
+        self,
+        atlas: Atlas,
+        *,
+        report_timeout_s: float,
+        forget_s: float,
+        session_bps: int,
+        recovery_s: float = 0.0,
     ) -> None:
         self.shelves = Shelves()
         self._atlas = atlas
         self._report_timeout_s = report_timeout_s
         self._forget_s = forget_s
         self._session_bps = session_bps
+        self._recovery_s = recovery_s
         self._records: dict[str, Record] = {}
+        self._by_site: dict[str, list[str]] = {}
+        self._blind, self._looked_s = False, -math.inf
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
 
     def hear(self, report: Report, now_s: float) -> bool:
@@ -69,7 +85,8 @@ class RosterBook:
         if known is None:
             self._make_room(now_s)
         skew_s = report.clock.timestamp() - now_s
-        self._set(Record(report=report, heard_s=now_s, clock_skew_s=skew_s))
+        back_s = self._back_s(known, report, now_s)
+        self._set(Record(report=report, heard_s=now_s, clock_skew_s=skew_s, back_s=back_s))
         return True
 
     def take(self, appliance_id: str, message: Holdings) -> bool:
@@ -130,16 +147,21 @@ class RosterBook:
             )
         )
 
-    def candidates(
-        self,
-        package_id: str,
-        now_s: float,
-        draining: Collection[str],
-        only: Iterable[str] | None = None,
-    ) -> list[Candidate]:
-        """The appliances to rank for this package: all, or those of `only` that are known."""
-        chosen = self._records if only is None else [i for i in only if i in self._records]
-        return [self._candidate(i, package_id, now_s, i in draining) for i in chosen]
+    def at_site(self, site: str) -> Sequence[str]:
+        """The appliances of a site, by id."""
+        return self._by_site.get(site, ())
+
+    def sites_of(self, appliance_ids: Iterable[str]) -> tuple[str, ...]:
+        """The sites of those that are known, each once, in order."""
+        records = (self._records.get(one) for one in appliance_ids)
+        return tuple(sorted({record.report.site for record in records if record is not None}))
+
+    def blind(self, now_s: float) -> bool:
+        """So much of the fleet has fallen silent at once that it is likelier to be us."""
+        if not 0 <= now_s - self._looked_s < _LOOK_S:
+            ages = (_age_s(record, now_s) for record in self._records.values())
+            self._blind, self._looked_s = vanished(ages, self._report_timeout_s), now_s
+        return self._blind
 
     def entries(self, now_s: float, draining: Collection[str]) -> Roster:
         """The roster as operators see it, by site and id."""
@@ -157,9 +179,10 @@ class RosterBook:
         entries.sort(key=lambda entry: (entry.report.site, entry.report.appliance_id))
         return Roster(appliances=tuple(entries))
 
-    def _candidate(
+    def candidate(
         self, appliance_id: str, package_id: str, now_s: float, draining: bool
     ) -> Candidate:
+        """The appliance as ranking sees it."""
         record = self._records[appliance_id]
         report = record.report
         assigned_bps = len(self._assigned.get(appliance_id, ())) * self._session_bps
@@ -167,6 +190,7 @@ class RosterBook:
             appliance_id=appliance_id,
             site=report.site,
             url=report.url,
+            host=_host(report.url),
             state=report.state,
             bottleneck=report.bottleneck,
             age_s=_age_s(record, now_s),
@@ -175,11 +199,31 @@ class RosterBook:
             load=report.load + assigned_bps / report.capacity_bps,
             capacity_bps=report.capacity_bps,
             held=self.shelves.share(appliance_id, package_id),
+            admits=self._admits(record, now_s),
         )
 
+    def _admits(self, record: Record, now_s: float) -> float:
+        """The share of viewers that it takes: of one that is back more and more."""
+        back_for_s = now_s - record.back_s
+        if not 0 <= back_for_s < self._recovery_s:
+            return 1.0
+        return max(_FIRST_SHARE, back_for_s / self._recovery_s)
+
+    def _back_s(self, known: Record | None, report: Report, now_s: float) -> float:
+        if known is None or report.state in _AWAY:
+            return 0.0
+        was_away = known.report.state in _AWAY or _age_s(known, now_s) > self._report_timeout_s
+        return now_s if was_away else known.back_s
+
     def _set(self, record: Record) -> None:
-        self._records[record.report.appliance_id] = record
-        self._assigned.pop(record.report.appliance_id, None)
+        appliance_id, site = record.report.appliance_id, record.report.site
+        known = self._records.get(appliance_id)
+        if known is None or known.report.site != site:
+            if known is not None:
+                self._by_site[known.report.site].remove(appliance_id)
+            insort(self._by_site.setdefault(site, []), appliance_id)
+        self._records[appliance_id] = record
+        self._assigned.pop(appliance_id, None)
 
     def _make_room(self, now_s: float) -> None:
         """There is room for one more: the one silent for longest makes it, if it is dead."""
@@ -191,9 +235,37 @@ class RosterBook:
         self._drop(oldest.report.appliance_id)
 
     def _drop(self, appliance_id: str) -> None:
-        del self._records[appliance_id]
+        record = self._records.pop(appliance_id)
+        self._by_site[record.report.site].remove(appliance_id)
         self._assigned.pop(appliance_id, None)
         self.shelves.drop(appliance_id)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The appliances to rank for a package: all, or those of `only`."""
+
+    book: RosterBook
+    package_id: str
+    now_s: float
+    draining: Collection[str] = ()
+    only: Collection[str] | None = None
+
+    def at(self, site: str) -> list[Candidate]:
+        """Those of a site."""
+        return [
+            self.book.candidate(one, self.package_id, self.now_s, one in self.draining)
+            for one in self.book.at_site(site)
+            if self.only is None or one in self.only
+        ]
+
+    def holds(self, site: str) -> bool:
+        """One of the site holds the package whole."""
+        share = self.book.shelves.share
+        return any(share(one, self.package_id) >= 1 for one in self.book.at_site(site))
+
+
+_host = lru_cache(MAX_APPLIANCES)(host_of)
 
 
 def _age_s(record: Record, now_s: float) -> float:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +22,9 @@ from media.fleet import (
     SteeringManifest,
     TombstoneRequest,
 )
+from media.places import Atlas, Place
 from media.purges import PurgeDetails, PurgeJobs
+from media.rank import Asked, Limits, rank
 from runtime.api import Call, has_tag, model_response, problem_response
 from runtime.errors import Problem
 from steering.archive import Archive
@@ -32,10 +34,8 @@ from steering.manifests import SteerQuery, manifest, player_word, priorities, tt
 from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
 from steering.placement import PlanVersions, Wanting, plan
-from steering.places import Atlas, Place
 from steering.purges import PurgeDesk
-from steering.rank import Asked, Limits, rank
-from steering.roster import Record, RosterBook
+from steering.roster import Fleet, Record, RosterBook
 from steering.settings import SteeringSettings
 
 CONTEXT_LIFE_S = 86_400  # when the session's own end is not given
@@ -149,7 +149,8 @@ class Steering:
             place = self.atlas.place(request.client, request.region)
         except KeyError:
             raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
-        answer = self._rank(Asked(request.package_id, place, request.count))
+        asked = Asked(request.package_id, place, request.count, session_id=request.session_id or "")
+        answer = self._rank(asked, thorough=request.thorough)
         self.metrics.ranks.labels(outcome="ranked" if answer.pathways else "empty").inc()
         for skipped in answer.skipped:
             self.metrics.skipped.labels(code=skipped.code).inc()
@@ -250,15 +251,18 @@ class Steering:
     def _rank_again(self, context: Context, current: str | None) -> list[str]:
         region = context.region if context.region in self.atlas.regions else None
         place: Place = self.atlas.place(context.client, region)
-        asked = Asked(context.package_id, place, len(context.offered), current)
+        asked = Asked(context.package_id, place, len(context.offered), current, context.session_id)
         answer = self._rank(asked, only=context.offered)
         return [one.appliance_id for one in answer.pathways]
 
-    def _rank(self, asked: Asked, only: tuple[str, ...] | None = None) -> RankAnswer:
-        candidates = self.roster.candidates(
-            asked.package_id, self.now_s(), self.notices.board.draining, only
-        )
-        return rank(asked, candidates, self.atlas, self._limits)
+    def _rank(
+        self, asked: Asked, only: tuple[str, ...] | None = None, *, thorough: bool = False
+    ) -> RankAnswer:
+        now_s, roster = self.now_s(), self.roster
+        fleet = Fleet(roster, asked.package_id, now_s, self.notices.board.draining, only)
+        rings = self.atlas.rings(asked.place, None if only is None else roster.sites_of(only))
+        limits = replace(self._limits, blind=True) if roster.blind(now_s) else self._limits
+        return rank(asked, fleet, self.atlas, limits, rings=rings, thorough=thorough)
 
     def _steering_url(self, token: str) -> str:
         return f"{self.public_url.rstrip('/')}/steer/{token}"

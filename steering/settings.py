@@ -2,8 +2,8 @@
 
 from pydantic import Field, model_validator
 
+from media.places import Atlas, Region, Site
 from runtime.settings import Settings
-from steering.places import Atlas, Region, Site
 
 _REGIONS = (
     Region(id="north", name="North", latitude=59.9, longitude=10.7),
@@ -76,6 +76,12 @@ class SteeringSettings(Settings):
         gt=0,
         le=10,
         description="From this load on (1.0 = its capacity) it gets no more viewers",
+    )
+    recovery_s: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="Seconds in which one that is back takes more and more viewers, from a tenth on",
     )
     session_bps: int = Field(
         5_000_000, ge=0, description="Load that a new session counts for until the next report"

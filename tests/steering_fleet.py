@@ -1,12 +1,13 @@
 """A small fleet on paper: places, candidates, reports and packages for the tests of steering."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from media.fleet import Held, Holdings, PackageRef, Report
 from media.ids import id_from
-from steering.places import Atlas, Region, Site
-from steering.rank import Candidate
+from media.places import Atlas, Region, Site
+from media.rank import Candidate, host_of
 
 NOW_S = 1_800_000_000.0
 
@@ -48,7 +49,21 @@ def candidate(appliance_id: str, site: str = "n1", **changes: Any) -> Candidate:
         "capacity_bps": 1_000_000_000,
         "held": 0.0,
     }
-    return Candidate(appliance_id=appliance_id, site=site, **(fields | changes))
+    fields |= changes
+    return Candidate(appliance_id=appliance_id, site=site, host=host_of(fields["url"]), **fields)
+
+
+class Paper:
+    """Appliances as `rank` asks for them."""
+
+    def __init__(self, fleet: Iterable[Candidate]) -> None:
+        self._fleet = list(fleet)
+
+    def at(self, site: str) -> list[Candidate]:
+        return [one for one in self._fleet if one.site == site]
+
+    def holds(self, site: str) -> bool:
+        return any(one.held >= 1 for one in self.at(site))
 
 
 def report(appliance_id: str = "a1", now_s: float = NOW_S, **changes: Any) -> Report:

@@ -70,7 +70,7 @@ async def test_instances_hear_each_other_s_news(state: State) -> None:
     two.hear(2, NOW_S + 5, load=0.8)
     await two.archive.sync(NOW_S + 5)
     await one.archive.sync(NOW_S + 5)
-    assert one.roster.candidates(P, NOW_S + 5, ())[0].load == 0.8
+    assert one.roster.candidate("a1", P, NOW_S + 5, False).load == 0.8
 
 
 async def test_what_is_in_the_state_may_be_broken(state: State) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 import steering.roster
 from runtime.errors import Problem
-from steering.roster import Record, RosterBook
+from steering.roster import Fleet, Record, RosterBook
 from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report
 
 
@@ -17,9 +17,9 @@ def test_an_older_report_of_the_same_boot_is_ignored(roster: RosterBook) -> None
     assert roster.hear(report(sequence=7, load=0.7), NOW_S)
     assert not roster.hear(report(sequence=6, load=0.6), NOW_S + 1)
     assert not roster.hear(report(sequence=7, load=0.6), NOW_S + 1)
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.7
+    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.7
     assert roster.hear(report(sequence=0, boot_id="boot-2", load=0.2), NOW_S + 2)
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.2
+    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.2
 
 
 def test_an_appliance_is_alive_until_its_report_is_too_old(roster: RosterBook) -> None:
@@ -38,7 +38,7 @@ def test_a_clock_set_back_makes_no_dead_appliance_live_on(roster: RosterBook) ->
     back_s = NOW_S - 3600
     roster.hear(report("a1", sequence=2), back_s)
     assert [m.appliance_id for m in roster.members(back_s + 1)] == ["a1"]
-    ages = {c.appliance_id: c.age_s for c in roster.candidates(package_id(), back_s + 1, ())}
+    ages = {c.appliance_id: c.age_s for c in Fleet(roster, package_id(), back_s + 1).at("n1")}
     assert ages == {"dead": 3599, "a1": 1}
 
 
@@ -47,14 +47,14 @@ def test_sessions_count_as_load_until_the_next_report(roster: RosterBook) -> Non
     for session in ("one", "two", "two", "one", "two"):  # players that keep asking count once
         roster.assign("a1", session)
     roster.assign("nobody", "one")
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == pytest.approx(0.4)
+    assert roster.candidate("a1", package_id(), NOW_S, False).load == pytest.approx(0.4)
     roster.hear(report(load=0.4, sequence=2, capacity_bps=10_000_000), NOW_S + 5)
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.4
+    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.4
 
 
 def test_the_clock_of_the_appliance_is_compared(roster: RosterBook) -> None:
     roster.hear(report(now_s=NOW_S + 45), NOW_S)
-    assert roster.candidates(package_id(), NOW_S, ())[0].clock_skew_s == 45
+    assert roster.candidate("a1", package_id(), NOW_S, False).clock_skew_s == 45
 
 
 def test_an_unknown_site_is_refused(roster: RosterBook) -> None:
@@ -68,7 +68,7 @@ def test_holdings_need_a_report_first(roster: RosterBook) -> None:
         roster.take("a1", snapshot)
     roster.hear(report(), NOW_S)
     assert roster.take("a1", snapshot)
-    assert roster.candidates(package_id(), NOW_S, ())[0].held == 1.0
+    assert roster.candidate("a1", package_id(), NOW_S, False).held == 1.0
     assert roster.entries(NOW_S, ()).appliances[0].packages_held == 1
 
 
@@ -102,7 +102,7 @@ def test_restored_records_never_replace_fresher_ones(roster: RosterBook) -> None
     new = Record(report=report("a1", load=0.9), heard_s=NOW_S + 5, clock_skew_s=0)
     assert not roster.restore(old, NOW_S)
     assert roster.restore(new, NOW_S + 5)
-    assert roster.candidates(package_id(), NOW_S, ())[0].load == 0.9
+    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.9
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,40 @@ def test_what_no_longer_fits_is_not_restored(
 ) -> None:
     record = Record(report=report("a1", site=site), heard_s=NOW_S - age_s, clock_skew_s=0)
     assert roster.restore(record, NOW_S) is restored
+
+
+def test_one_that_is_back_takes_a_growing_share() -> None:
+    roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=0, recovery_s=60)
+
+    def admits(now_s: float) -> float:
+        return roster.candidate("a1", package_id(), now_s, False).admits
+
+    roster.hear(report(), NOW_S)
+    assert admits(NOW_S) == 1.0  # new, which is not back
+    roster.hear(report(sequence=2, state="draining"), NOW_S + 5)
+    roster.hear(report(sequence=3), NOW_S + 10)
+    assert [admits(NOW_S + 10 + age_s) for age_s in (0, 3, 30, 60)] == [0.1, 0.1, 0.5, 1.0]
+    roster.hear(report(sequence=4), NOW_S + 15)
+    assert admits(NOW_S + 40) == 0.5  # further reports change nothing
+    roster.hear(report(sequence=1, boot_id="boot-2"), NOW_S + 200)  # it was silent in between
+    assert admits(NOW_S + 230) == 0.5
+
+
+def test_a_fleet_that_falls_silent_at_once_blinds(roster: RosterBook) -> None:
+    for number in range(10):
+        roster.hear(report(f"a{number}"), NOW_S + number / 10)
+    for number in range(4):
+        roster.hear(report(f"a{number}", sequence=2), NOW_S + 20)
+    assert not roster.blind(NOW_S + 10)
+    assert roster.blind(NOW_S + 20)  # six of ten
+    roster.hear(report("a5", sequence=2), NOW_S + 21)
+    assert not roster.blind(NOW_S + 22)
+
+
+def test_an_appliance_may_move_to_another_site(roster: RosterBook) -> None:
+    roster.hear(report("a1"), NOW_S)
+    roster.hear(report("a1", sequence=2, site="s1"), NOW_S)
+    assert (list(roster.at_site("n1")), list(roster.at_site("s1"))) == ([], ["a1"])
+    assert roster.sites_of(["a1", "nobody"]) == ("s1",)
+    roster.forget_silent(NOW_S + 4000)
+    assert list(roster.at_site("s1")) == []

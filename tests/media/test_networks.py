@@ -1,14 +1,23 @@
 """Longest prefix match, by table and against a plain search."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.networks import NetworkMap
+from media.networks import NetworkMap, parse_network, surrounding
 
-MAP = NetworkMap(
+T = TypeVar("T")
+
+
+def mapped(networks: Iterable[tuple[str, T]]) -> NetworkMap[T]:
+    return NetworkMap((parse_network(text), value) for text, value in networks)
+
+
+MAP = mapped(
     [
         ("10.0.0.0/8", "wide"),
         ("10.1.0.0/16", "narrow"),
@@ -49,12 +58,26 @@ def test_the_longest_prefix_wins(address: str, value: str | None) -> None:
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "10.0.0.0/33", "north", "", "::ffff:0:0/90"])
 def test_what_is_no_network_is_refused(network: str) -> None:
     with pytest.raises(ValueError):
-        NetworkMap([(network, 1)])
+        parse_network(network)
 
 
-def test_a_network_may_not_come_twice() -> None:
-    with pytest.raises(ValueError, match="twice"):
-        NetworkMap([("10.0.0.0/8", 1), ("::ffff:10.0.0.0/104", 2)])
+def test_a_mapped_network_is_one_of_ipv4() -> None:
+    assert parse_network("10.0.0.0/8") == parse_network("::ffff:10.0.0.0/104")
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix", "street"),
+    [
+        ("10.1.9.9", "10.1.0.0/16", "10.1.9.0/24"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32", "10.1.2.0/24"),
+        ("2001:db8:5::1", "2001:db8:5::/48", "2001:db8:5::/48"),
+        ("2001:db9::1", None, "2001:db9::/48"),
+        ("nobody", None, ""),
+    ],
+)
+def test_the_network_of_an_address(address: str, prefix: str | None, street: str) -> None:
+    assert MAP.prefix(address) == prefix
+    assert surrounding(address) == street
 
 
 networks4 = st.builds(
@@ -81,4 +104,4 @@ def test_it_finds_what_a_plain_search_finds(
     )
     containing = [n for n in networks if n.version == address.version and address in n]
     expected = max(containing, key=lambda network: network.prefixlen, default=None)
-    assert NetworkMap((str(n), n) for n in networks).find(str(address)) == expected
+    assert mapped((str(n), n) for n in networks).find(str(address)) == expected

@@ -7,16 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.fleet import RankAnswer
-from steering.places import Place
-from steering.rank import Asked, Candidate, Limits, rank, refusal
-from tests.steering_fleet import ATLAS, SITES, candidate, package_id
+from media.places import Place
+from media.rank import Asked, Candidate, Limits, rank, refusal, vanished
+from tests.steering_fleet import ATLAS, SITES, Paper, candidate, package_id, session_id
 
 N1 = Place("north", "n1")
 LIMITS = Limits()
 
 
 def ranked(*fleet: Candidate, count: int = 3, place: Place = N1, **asked: Any) -> RankAnswer:
-    return rank(Asked(package_id(), place, count, **asked), fleet, ATLAS, LIMITS)
+    one = Asked(package_id(), place, count, **asked)
+    answer = rank(one, Paper(fleet), ATLAS, LIMITS, thorough=True)
+    quick = rank(one, Paper(fleet), ATLAS, LIMITS)  # looks no farther than it must
+    assert quick.pathways == answer.pathways
+    assert set(quick.skipped) <= set(answer.skipped)
+    return answer
 
 
 def ids(answer: RankAnswer) -> list[str]:
@@ -81,7 +86,7 @@ def test_the_full_are_a_last_resort_to_have_two_pathways() -> None:
     fleet = [candidate("full-1", load=0.97), candidate("full-2", "s1", load=2.0)]
     answer = ranked(candidate("free", "w1"), *fleet)
     assert ids(answer) == ["free", "full-1"]
-    assert "full, but nothing is freer" in answer.pathways[1].reasons
+    assert "load 0.97, but nothing is freer" in answer.pathways[1].reasons
     assert codes(answer) == {"full-2": "L"}
     assert ids(ranked(*fleet)) == ["full-1", "full-2"]
 
@@ -112,7 +117,7 @@ def test_another_site_on_a_host_that_is_taken_is_no_other_way() -> None:
 def test_content_outweighs_crowding_for_every_title() -> None:
     for number in range(50):
         fleet = [candidate("busy", held=0.5, load=0.9), candidate("idle", load=0.0)]
-        answer = rank(Asked(package_id(number), N1), fleet, ATLAS, LIMITS)
+        answer = rank(Asked(package_id(number), N1), Paper(fleet), ATLAS, LIMITS)
         assert ids(answer) == ["busy", "idle"]
 
 
@@ -150,7 +155,7 @@ def test_the_strained_get_new_viewers_last_in_their_site_and_keep_those_they_hav
         fleet = [candidate("ill", **why), candidate("well", load=0.4), candidate("far", "s1")]
 
         def first(fleet: list[Candidate], number: int = number, **asked: Any) -> str:
-            return ids(rank(Asked(package_id(number), N1, **asked), fleet, ATLAS, LIMITS))[0]
+            return ids(rank(Asked(package_id(number), N1, **asked), Paper(fleet), ATLAS, LIMITS))[0]
 
         assert first(fleet) == "well"
         assert first(fleet, current="ill") == "ill"
@@ -186,7 +191,7 @@ def test_titles_spread_by_capacity_and_stay_when_one_leaves() -> None:
     fleet = [candidate("a"), candidate("b"), candidate("big", capacity_bps=2_000_000_000)]
 
     def first(number: int, among: list[Candidate]) -> str:
-        return ids(rank(Asked(package_id(number), N1), among, ATLAS, LIMITS))[0]
+        return ids(rank(Asked(package_id(number), N1), Paper(among), ATLAS, LIMITS))[0]
 
     before = [first(number, fleet) for number in range(800)]
     shares = {name: before.count(name) / 800 for name in ("a", "b", "big")}
@@ -244,3 +249,82 @@ def test_every_ranking(fleet: list[Candidate], place: Place, count: int, random:
     assert all(pathway.reasons for pathway in answer.pathways)
     hosts = {by_id[i].url for i in free}
     assert len({by_id[i].url for i in chosen}) >= min(count, len(hosts))
+
+
+@pytest.mark.parametrize(
+    ("ages_s", "blind"),
+    [
+        ([1, 1, 1, 1], False),
+        ([1, 20, 20, 20], True),
+        ([1, 1, 20, 20], False),  # half is not more than half
+        ([20, 20, 20], False),  # too few to doubt our ears
+        ([20, 20, 20, 20], True),
+        ([1, 20, 900, 9000], False),  # one after the other
+        ([1, 1, 20, 22, 28, 900], True),
+        ([], False),
+    ],
+)
+def test_who_falls_silent_together_is_not_heard(ages_s: list[float], blind: bool) -> None:
+    assert vanished(ages_s, 15.0) == blind
+
+
+def test_a_site_that_falls_silent_at_once_keeps_its_viewers() -> None:
+    fleet = [candidate(f"n-{number}", age_s=30, load=0.2) for number in range(3)]
+    fleet += [candidate("alive", load=0.2), candidate("far", "s1")]
+    answer = ranked(*fleet)
+    assert ids(answer)[0] == "alive"  # whoever is heard goes first
+    assert answer.pathways[1].site == "n1"
+    assert "silent for 30 s, as most around it" in answer.pathways[1].reasons
+    full = [one._replace(load=1.0) if one.appliance_id == "alive" else one for one in fleet]
+    assert ranked(*full).pathways[0].site == "n1"
+    # Its own word that it is out, and what players and a probe found, still count.
+    out = [one._replace(failing=True) if one.age_s > 15 else one for one in fleet]
+    assert ids(ranked(*out)) == ["alive", "far"]
+
+
+def test_a_blind_steering_takes_silence_for_nothing() -> None:
+    fleet = [candidate("n", age_s=99), candidate("s", "s1", age_s=99)]
+    blind = Limits(blind=True)
+    answer = rank(Asked(package_id(), N1), Paper(fleet), ATLAS, blind)
+    assert ids(answer) == ["n", "s"]
+
+
+def test_players_words_demote() -> None:
+    fleet = [candidate("bad", held=1.0, suspected=True), candidate("b", held=1.0)]
+    answer = ranked(*fleet, candidate("far", "s1"))
+    assert ids(answer) == ["b", "bad", "far"]
+    assert "players leave it" in answer.pathways[1].reasons
+    answer = ranked(fleet[0]._replace(failing=True), fleet[1], candidate("far", "s1"))
+    assert ids(answer) == ["b", "far"] and codes(answer) == {"bad": "H"}
+
+
+def test_one_that_is_back_takes_its_share_of_viewers_and_nobody_who_starves() -> None:
+    fleet = [candidate("back", admits=0.3), candidate("s", "s1"), candidate("w", "w1")]
+
+    def first(number: int, **asked: Any) -> str:
+        return ids(ranked(*fleet, session_id=session_id(number), **asked))[0]
+
+    firsts = [first(number) for number in range(500)]
+    assert firsts.count("back") / 500 == pytest.approx(0.3, abs=0.06)
+    more = [one._replace(admits=min(1.0, one.admits + 0.3)) for one in fleet]
+    for number, name in enumerate(firsts[:100]):
+        assert first(number, starving=True) == "s"
+        assert first(number, current="back") == "back"
+        if name == "back":  # who came stays as the share grows
+            answer = ranked(*more, session_id=session_id(number))
+            assert ids(answer)[0] == "back"
+    alone = ranked(candidate("back", admits=0.1), session_id=session_id(1), starving=True)
+    assert ids(alone) == ["back"]
+
+
+def test_of_equally_near_sites_one_that_holds_the_package_comes_first() -> None:
+    place = Place("north", None)  # n1 and n2 are as near
+    for number in range(20):
+        fleet = [candidate("n1-a"), candidate("n2-a", "n2"), candidate("n2-b", "n2", held=1.0)]
+        one = Asked(package_id(number), place)
+        assert ids(rank(one, Paper(fleet), ATLAS, LIMITS))[:2] == ["n2-b", "n2-a"]
+    firsts = {
+        ids(rank(Asked(package_id(n), place), Paper(fleet[:2]), ATLAS, LIMITS))[0]
+        for n in range(20)
+    }
+    assert firsts == {"n1-a", "n2-a"}  # without, titles are spread over them

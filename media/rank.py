@@ -1,0 +1,355 @@
+"""Ranking: which appliances should serve this viewer. Pure.
+
+An appliance is passed over for its health (H: silent, out, failing, or with a wrong clock), because
+it is draining (D), or because it is full, or just back and not yet for this viewer (L). The others
+are ordered by one score, smaller is better, in which each term outweighs all that follow:
+
+1. nearness of the site: the viewer's own, its fallbacks, its region, then by distance. Of sites
+   that are equally near one that holds the package comes first, and then each title has an order of
+   its own;
+2. content: holds the package whole, in part, not at all. It decides within a site only. An
+   appliance fills what it lacks while it serves, once, and then all its viewers have it nearby;
+   sending them far instead would repeat the long way for each of them;
+3. crowding: above CALM_LOAD and 1.25 times the mean of its site (bounded-load hashing), strained by
+   its own account, or suspected by players: it goes behind its siblings;
+4. rendezvous hashing of package and appliance, weighted by capacity, so that one title stays on
+   the same appliances of a site, and few titles move when one joins or leaves.
+
+Of that order the first `count` are chosen, one per host while there are enough hosts (players ban
+hosts, not ports), and with at least one from another site where there is any. So C (content)
+never costs a viewer a nearer appliance: it explains why one that lacks the package was left out
+while `count` others, as near or nearer, hold it.
+
+Sites are visited from the nearest on, until those behind can change nothing: a fleet of a thousand
+costs what the viewer's own corner of it does.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from media.fleet import HealthState, Pathway, RankAnswer, Skipped
+from media.places import Atlas, Nearness, Place, Ring
+
+# A player with one pathway has nowhere to go when it fails.
+MIN_PATHWAYS = 2
+# Up to here there is nothing to even out, and a title that moved would only lose its warm cache.
+CALM_LOAD = 0.5
+BOUNDED_LOAD = 1.25
+# Of fewer appliances that fall silent nobody can say that it is us who do not hear them.
+LEAST_TO_DOUBT_US = 4
+_LAST_RESORT = 1_000_000.0  # beyond any nearness: 10 × (200 + 20,038 km)
+
+Code = Literal["H", "C", "D", "L"]
+
+
+class Candidate(NamedTuple):
+    """An appliance as ranking sees it. `held` is the share of the package on its disk, `load`
+    counts the viewers sent there since its report, and `admits` is the share of viewers that one
+    takes which is just back. `failing`: players leave it, and a probe confirms it; `suspected`:
+    they leave it, and the probe finds nothing."""
+
+    appliance_id: str
+    site: str
+    url: str
+    host: str
+    state: HealthState
+    bottleneck: str
+    age_s: float
+    clock_skew_s: float
+    draining: bool
+    load: float
+    capacity_bps: int
+    held: float
+    admits: float = 1.0
+    suspected: bool = False
+    failing: bool = False
+
+
+class Fleet(Protocol):
+    """The appliances, as far as they are asked about."""
+
+    def at(self, site: str, /) -> Sequence[Candidate]:
+        """Those of a site."""
+
+    def holds(self, site: str, /) -> bool:
+        """One of the site holds the package whole."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who wants what. `current` is where this viewer plays already: among equals it stays. One
+    that plays badly (`starving`) is not sent to an appliance that is just back."""
+
+    package_id: str
+    place: Place
+    count: int = 3
+    current: str | None = None
+    session_id: str = ""
+    starving: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these an appliance gets no viewers. `blind`: so much of the fleet has fallen silent at
+    once that silence says nothing of an appliance."""
+
+    report_timeout_s: float = 15.0
+    clock_skew_s: float = 30.0
+    full_load: float = 0.95
+    blind: bool = False
+
+
+class _Judged(NamedTuple):
+    score: float
+    appliance_id: str
+    candidate: Candidate
+    nearness: Nearness
+    full: str  # why, if it is
+    crowded: str
+
+
+def rank(
+    asked: Asked,
+    fleet: Fleet,
+    atlas: Atlas,
+    limits: Limits,
+    *,
+    rings: Sequence[Ring] | None = None,
+    thorough: bool = False,
+) -> RankAnswer:
+    """Pathways best first, each with its reasons, and who was passed over before the last of them,
+    and why; of the whole fleet, if `thorough`. `rings` are the sites to look at, if not all
+    (`Atlas.rings`). No pathways when no appliance is fit. The order within a site does not
+    matter."""
+    free: list[_Judged] = []
+    full: list[_Judged] = []
+    skipped: list[Skipped] = []
+    for slot, site in _visits(asked, fleet, atlas.rings(asked.place) if rings is None else rings):
+        group = fleet.at(site)
+        if not group:
+            continue
+        for one in _judge(asked, group, slot, limits, skipped):
+            (full if one.full else free).append(one)
+        if not thorough and len(free) >= asked.count:
+            chosen = _choose(free, asked.count)
+            if _settled(chosen, asked.count):
+                break
+    # A full appliance is better than none: it admits what it can, and the player has a choice.
+    spared = max(0, min(MIN_PATHWAYS, asked.count) - len(free))
+    full.sort()
+    chosen = _choose(free + full[:spared], asked.count)
+    skipped += [_skip(one.candidate, "L", one.full) for one in full[spared:]]
+    skipped += _lacking(free, chosen, asked.count)
+    skipped.sort(key=lambda one: one.appliance_id)
+    return RankAnswer(
+        region=asked.place.region,
+        site=asked.place.site,
+        pathways=tuple(_pathway(one, atlas, asked) for one in chosen),
+        skipped=tuple(skipped),
+    )
+
+
+def refusal(
+    candidate: Candidate, limits: Limits, *, blind: bool = False
+) -> tuple[Code, str] | None:
+    """Code and reason when the appliance may not get viewers at all, else None. When we are
+    `blind`, silence is no reason."""
+    if candidate.failing:
+        return "H", "players leave it, and it does not answer"
+    if candidate.age_s > limits.report_timeout_s and not blind:
+        return "H", f"silent for {candidate.age_s:.0f} s"
+    if candidate.state == "out":
+        return "H", f"out of service: {candidate.bottleneck}"
+    if abs(candidate.clock_skew_s) > limits.clock_skew_s:
+        return "H", f"clock is {candidate.clock_skew_s:+.0f} s off"
+    if candidate.draining or candidate.state == "draining":
+        return "D", "takes no new viewers"
+    return None
+
+
+def vanished(ages_s: Iterable[float], report_timeout_s: float) -> bool:
+    """More than half of those that were there have fallen silent at once: it is likelier that we do
+    not hear them than that all of them are dead, and viewers who were sent away from them all
+    would bring down the rest."""
+    ages = sorted(ages_s)
+    heard = bisect_right(ages, report_timeout_s)
+    if heard == len(ages):
+        return False
+    # Together with the latest to fall silent; who was so long before does not count at all.
+    together = bisect_right(ages, ages[heard] + report_timeout_s) - heard
+    return together > heard and heard + together >= LEAST_TO_DOUBT_US
+
+
+class _Slot(NamedTuple):
+    """A site's place: how near, and the how-manieth of those that are equally near, each of which
+    has this `share` of a step."""
+
+    nearness: Nearness
+    number: int
+    share: float
+
+
+def _visits(asked: Asked, fleet: Fleet, rings: Iterable[Ring]) -> Iterator[tuple[_Slot, str]]:
+    """Every site, the nearest first. Of equally near ones those that hold the package, and then
+    each title has an order of its own."""
+
+    def order(site: str) -> tuple[bool, float]:
+        return not fleet.holds(site), _chance(asked.package_id, site)
+
+    for nearness, sites in rings:
+        line = sorted(sites, key=order) if len(sites) > 1 else sites
+        for number, site in enumerate(line):
+            yield _Slot(nearness, number, 1 / len(line)), site
+
+
+def _judge(
+    asked: Asked,
+    group: Sequence[Candidate],
+    slot: _Slot,
+    limits: Limits,
+    skipped: list[Skipped],
+) -> list[_Judged]:
+    """Those of a site that are fit; the others are `skipped`."""
+    blind = limits.blind
+    if not blind and len(group) >= LEAST_TO_DOUBT_US:
+        blind = vanished((one.age_s for one in group), limits.report_timeout_s)
+    fit = []
+    for candidate in group:
+        refused = refusal(candidate, limits, blind=blind)
+        if refused is None:
+            fit.append(candidate)
+        else:
+            skipped.append(_skip(candidate, *refused))
+    if not fit:
+        return []
+    bound = max(CALM_LOAD, BOUNDED_LOAD * math.fsum([one.load for one in fit]) / len(fit))
+    nearness, number, share = slot
+    judged = []
+    for candidate in fit:
+        stays = candidate.appliance_id == asked.current
+        full = "" if stays else _not_yet(asked, candidate)
+        if candidate.load >= limits.full_load:
+            full = f"load {candidate.load:.2f}"
+        crowded = "" if stays else _crowded(candidate, bound, limits)
+        content = 0 if candidate.held >= 1 else 1 if candidate.held > 0 else 2
+        within: float = 10 * number + 2 * content + (crowded != "")
+        if not stays:
+            within += _spread(asked.package_id, candidate)
+        score = _LAST_RESORT * (full != "") + 10 * nearness.steps + share * within
+        judged.append(_Judged(score, candidate.appliance_id, candidate, nearness, full, crowded))
+    return judged
+
+
+def _not_yet(asked: Asked, candidate: Candidate) -> str:
+    """Why one that is just back is not for this viewer, if it is not."""
+    share = candidate.admits
+    if share >= 1:
+        return ""
+    chance = _chance(asked.session_id, candidate.appliance_id)
+    return f"just back, for {share:.0%} of viewers" if asked.starving or chance >= share else ""
+
+
+def _crowded(candidate: Candidate, bound: float, limits: Limits) -> str:
+    """Why it goes behind its siblings, if it does."""
+    if candidate.state == "strained":
+        return f"strained: {candidate.bottleneck}"
+    if candidate.age_s > limits.report_timeout_s:
+        return f"silent for {candidate.age_s:.0f} s, as most around it"
+    if candidate.suspected:
+        return "players leave it"
+    return "busier than its site" if candidate.load > bound else ""
+
+
+def _spread(package_id: str, candidate: Candidate) -> float:
+    """Weighted rendezvous hashing, in [0, 1): -ln(u) / capacity makes each appliance the first with
+    a chance in proportion to its capacity."""
+    chance = _chance(package_id, candidate.appliance_id)
+    cost = -math.log(chance) * 1e9 / candidate.capacity_bps
+    return cost / (1 + cost)
+
+
+def _chance(one: str, other: str) -> float:
+    """Of a pair, always the same: above 0 and below 1."""
+    digest = blake2b(f"{one}\0{other}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") + 0.5) / 2**64
+
+
+def _choose(line: Sequence[_Judged], count: int) -> list[_Judged]:
+    """The first `count`, hosts all different while that is possible, and the last of them from
+    another site when all would stand in one."""
+    hosts: set[str] = set()
+    firsts: list[_Judged] = []
+    repeats: list[_Judged] = []
+    for one in sorted(line):
+        (repeats if one.candidate.host in hosts else firsts).append(one)
+        hosts.add(one.candidate.host)
+    line = firsts + repeats
+    chosen = line[:count]
+    if len(chosen) >= MIN_PATHWAYS and len({one.candidate.site for one in chosen}) == 1:
+        kept = {one.candidate.host for one in chosen[:-1]}
+        site = chosen[0].candidate.site
+        for other in line[count:]:
+            if other.candidate.site != site and other.candidate.host not in kept:
+                chosen[-1] = other
+                break
+    return sorted(chosen)
+
+
+def _settled(chosen: Sequence[_Judged], count: int) -> bool:
+    """Whoever stands farther off changes nothing of this choice."""
+    return len({one.candidate.host for one in chosen}) >= count and (
+        count < MIN_PATHWAYS or len({one.candidate.site for one in chosen}) > 1
+    )
+
+
+def _lacking(free: Sequence[_Judged], chosen: Sequence[_Judged], count: int) -> list[Skipped]:
+    """Those left out that hold nothing of the package while `count` others as near hold it."""
+    holders = sorted(one.nearness.steps for one in free if one.candidate.held >= 1)
+    taken = {one.appliance_id for one in chosen}
+    skipped = []
+    for one in free:
+        if one.appliance_id in taken or one.candidate.held > 0:
+            continue
+        as_near = bisect_right(holders, one.nearness.steps)
+        if as_near >= count:
+            skipped.append(_skip(one.candidate, "C", f"lacks it; {as_near} as near hold it"))
+    return skipped
+
+
+def _pathway(one: _Judged, atlas: Atlas, asked: Asked) -> Pathway:
+    candidate = one.candidate
+    reasons = [one.nearness.why, _content(candidate.held), f"load {candidate.load:.2f}"]
+    if candidate.appliance_id == asked.current:
+        reasons.append("plays here already")
+    if one.crowded:
+        reasons.append(one.crowded)
+    if one.full:
+        reasons.append(f"{one.full}, but nothing is freer")
+    return Pathway(
+        appliance_id=candidate.appliance_id,
+        site=candidate.site,
+        region=atlas.sites[candidate.site].region,
+        url=candidate.url,
+        score=round(one.score, 6),
+        reasons=tuple(reasons),
+    )
+
+
+def _content(held: float) -> str:
+    if held >= 1:
+        return "holds it"
+    return f"holds {held:.0%}" if held > 0 else "has to fetch it"
+
+
+def _skip(candidate: Candidate, code: Code, why: str) -> Skipped:
+    return Skipped(appliance_id=candidate.appliance_id, code=code, why=why)
+
+
+def host_of(url: str) -> str:
+    """Where an appliance is, as players ban it."""
+    return urlsplit(url).hostname or ""
