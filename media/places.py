@@ -69,7 +69,7 @@ class Nearness:
     others of its network and its fallbacks, then the region (100), then other regions (200 and a
     step for each kilometre)."""
 
-    steps: int
+    steps: float
     why: str
 
 

@@ -26,7 +26,7 @@ costs what the viewer's own corner of it does.
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
@@ -83,7 +83,8 @@ class Fleet(Protocol):
 @dataclass(frozen=True)
 class Asked:
     """Who wants what. `current` is where this viewer plays already: among equals it stays. One
-    that plays badly (`starving`) is not sent to an appliance that is just back."""
+    that plays badly (`starving`) is not sent to an appliance that is just back. Of the `network` it
+    may be known that a site is slow there (`demoted`)."""
 
     package_id: str
     place: Place
@@ -91,6 +92,7 @@ class Asked:
     current: str | None = None
     session_id: str = ""
     starving: bool = False
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,29 @@ def refusal(
     if candidate.draining or candidate.state == "draining":
         return "D", "takes no new viewers"
     return None
+
+
+def demoted(rings: Sequence[Ring], slow: Mapping[str, str]) -> tuple[Ring, ...]:
+    """The rings with each slow site right behind the one that is faster, if it stood in front of
+    it."""
+    if not slow:
+        return tuple(rings)
+    steps = {site: nearness.steps for nearness, sites in rings for site in sites}
+    moved: dict[str, list[str]] = {}
+    for site, faster in slow.items():
+        if site in steps and faster in steps and steps[site] <= steps[faster]:
+            moved.setdefault(faster, []).append(site)
+    away = {site for sites in moved.values() for site in sites}
+    ordered: list[Ring] = []
+    for nearness, sites in rings:
+        kept = tuple(site for site in sites if site not in away)
+        if kept:
+            ordered.append((nearness, kept))
+        for faster in sites:
+            if faster in moved:
+                why = f"nearer, but {faster} is faster from there"
+                ordered.append((Nearness(nearness.steps + 0.5, why), tuple(sorted(moved[faster]))))
+    return tuple(ordered)
 
 
 def vanished(ages_s: Iterable[float], report_timeout_s: float) -> bool:

@@ -18,11 +18,13 @@ from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
+from steering.prober import Prober
 from steering.purges import PurgeDesk
 from steering.roster import RosterBook
 from steering.routes import routes
 from steering.server import Steering
 from steering.settings import SteeringSettings
+from steering.throughput import ThroughputBook
 
 NAME = "steering"
 
@@ -68,6 +70,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         catalog=PackageCatalog(
             control_plane, data / NAME / "packages.json", settings.catalog_poll_s
         ),
+        paces=ThroughputBook(),
         contexts=Contexts.open(secrets / "steering-context.key"),
         metrics=SteeringMetrics(),
         public_url=settings.public_url,
@@ -80,6 +83,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     try:
         service.spawn("catalog", steering.catalog.follow())
         service.spawn("purges", steering.purges.keep())
+        service.spawn("prober", Prober(roster).run())
         service.spawn("archive", _keep(steering, settings.report_interval_s))
         service.ready(http=url)
         await service.stopping.wait()

@@ -26,6 +26,7 @@ class SteerQuery(BaseModel):
     hls_throughput: str = Field("", alias="_HLS_throughput", description="Bits per second")
     dash_pathway: str = Field("", alias="_DASH_pathway", description="Where it was since it asked")
     dash_throughput: str = Field("", alias="_DASH_throughput", description="Bits per second there")
+    told: str = Field("", description="Where it was last sent (by RELOAD-URI)")
 
 
 @dataclass(frozen=True)

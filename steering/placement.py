@@ -66,7 +66,7 @@ def peers(wanting: Wanting, members: Iterable[Member], atlas: Atlas) -> tuple[Pe
     rings = atlas.rings(atlas.place_of_site(wanting.site))
     steps = {site: nearness.steps for nearness, sites in rings for site in sites}
 
-    def order(member: Member) -> tuple[int, bytes]:
+    def order(member: Member) -> tuple[float, bytes]:
         pair = f"{wanting.appliance_id}\0{member.appliance_id}".encode()
         return (
             steps[member.site],

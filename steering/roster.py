@@ -16,6 +16,7 @@ from media.fleet import Holdings, Report, Roster, RosterEntry
 from media.places import Atlas
 from media.rank import Candidate, host_of, vanished
 from runtime.errors import Problem
+from steering.doubts import Doubts
 from steering.holdings import Shelves
 
 # A report is about 1 KB in memory, a shelf of a thousand packages about 1 MB.
@@ -69,6 +70,8 @@ class RosterBook:
         self._by_site: dict[str, list[str]] = {}
         self._blind, self._looked_s = False, -math.inf
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
+        self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
+        self.doubts = Doubts()
 
     def hear(self, report: Report, now_s: float) -> bool:
         """The report counts; returns whether it was news. One that is older than the newest of the
@@ -156,6 +159,10 @@ class RosterBook:
         records = (self._records.get(one) for one in appliance_ids)
         return tuple(sorted({record.report.site for record in records if record is not None}))
 
+    def starves(self, session_id: str, appliance_ids: Iterable[str]) -> bool:
+        """One of these says that the session's buffer has run empty."""
+        return any(session_id in self._starving.get(one, ()) for one in appliance_ids)
+
     def blind(self, now_s: float) -> bool:
         """So much of the fleet has fallen silent at once that it is likelier to be us."""
         if not 0 <= now_s - self._looked_s < _LOOK_S:
@@ -185,6 +192,7 @@ class RosterBook:
         """The appliance as ranking sees it."""
         record = self._records[appliance_id]
         report = record.report
+        doubt = self.doubts.doubt(appliance_id, now_s)
         assigned_bps = len(self._assigned.get(appliance_id, ())) * self._session_bps
         return Candidate(
             appliance_id=appliance_id,
@@ -200,6 +208,8 @@ class RosterBook:
             capacity_bps=report.capacity_bps,
             held=self.shelves.share(appliance_id, package_id),
             admits=self._admits(record, now_s),
+            suspected=doubt == "suspected",
+            failing=doubt == "failing",
         )
 
     def _admits(self, record: Record, now_s: float) -> float:
@@ -224,6 +234,7 @@ class RosterBook:
             insort(self._by_site.setdefault(site, []), appliance_id)
         self._records[appliance_id] = record
         self._assigned.pop(appliance_id, None)
+        self._starving[appliance_id] = frozenset(s.session_id for s in record.report.starved)
 
     def _make_room(self, now_s: float) -> None:
         """There is room for one more: the one silent for longest makes it, if it is dead."""
@@ -238,6 +249,7 @@ class RosterBook:
         record = self._records.pop(appliance_id)
         self._by_site[record.report.site].remove(appliance_id)
         self._assigned.pop(appliance_id, None)
+        self._starving.pop(appliance_id, None)
         self.shelves.drop(appliance_id)
 
 

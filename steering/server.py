@@ -24,19 +24,21 @@ from media.fleet import (
 )
 from media.places import Atlas, Place
 from media.purges import PurgeDetails, PurgeJobs
-from media.rank import Asked, Limits, rank
+from media.rank import Asked, Limits, demoted, rank
 from runtime.api import Call, has_tag, model_response, problem_response
 from runtime.errors import Problem
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import MAX_OFFERED, Context, Contexts
-from steering.manifests import SteerQuery, manifest, player_word, priorities, ttl
+from steering.doubts import Left
+from steering.manifests import PlayerWord, SteerQuery, manifest, player_word, priorities, ttl
 from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
 from steering.placement import PlanVersions, Wanting, plan
 from steering.purges import PurgeDesk
 from steering.roster import Fleet, Record, RosterBook
 from steering.settings import SteeringSettings
+from steering.throughput import ThroughputBook
 
 CONTEXT_LIFE_S = 86_400  # when the session's own end is not given
 MANIFEST_TYPE = "application/vnd.apple.steering-list"  # players parse JSON whatever the type says
@@ -73,6 +75,7 @@ class Steering:
     purges: PurgeDesk
     catalog: PackageCatalog
     contexts: Contexts
+    paces: ThroughputBook
     metrics: SteeringMetrics
     public_url: str
     now_s: Callable[[], float] = time.time
@@ -149,7 +152,13 @@ class Steering:
             place = self.atlas.place(request.client, request.region)
         except KeyError:
             raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
-        asked = Asked(request.package_id, place, request.count, session_id=request.session_id or "")
+        asked = Asked(
+            request.package_id,
+            place,
+            request.count,
+            session_id=request.session_id or "",
+            network=self.atlas.network(request.client or ""),
+        )
         answer = self._rank(asked, thorough=request.thorough)
         self.metrics.ranks.labels(outcome="ranked" if answer.pathways else "empty").inc()
         for skipped in answer.skipped:
@@ -236,6 +245,7 @@ class Steering:
     def _steer(self, token: str, context: Context, query: SteerQuery) -> SteeringManifest:
         settings = self.settings
         word = player_word(query, context.offered)
+        self._learn(context, word, query.told)
         expired = context.expires_s <= self.now_s()
         # The tokens of an expired session open nothing, so it is not worth a ranking.
         ranked = [] if expired else self._rank_again(context, word.current)
@@ -246,12 +256,34 @@ class Steering:
         if word.throughput_bps is not None:
             self.metrics.throughput.labels(word.protocol).observe(word.throughput_bps)
         ttl_s = ttl(settings.ttl_s, settings.ttl_jitter, self.chance())
-        return manifest(priority, ttl_s, self._steering_url(token))
+        # What it is told now comes back with its next question, which shows whether it went there.
+        return manifest(priority, ttl_s, f"{self._steering_url(token)}?told={priority[0]}")
+
+    def _learn(self, context: Context, word: PlayerWord, told: str) -> None:
+        """What the player says of the network, and of an appliance that it was told to go to and is
+        not at."""
+        current = self.roster.get(word.current) if word.current is not None else None
+        if current is None:
+            return
+        now_s, here = self.now_s(), current.report.appliance_id
+        network = self.atlas.network(context.client or "")
+        if word.throughput_bps is not None and network:
+            self.paces.hear(network, current.report.site, word.throughput_bps, now_s)
+        if told and told != here and told in context.offered:
+            self.roster.doubts.hear(Left(told, context.session_id, network, now_s))
 
     def _rank_again(self, context: Context, current: str | None) -> list[str]:
         region = context.region if context.region in self.atlas.regions else None
         place: Place = self.atlas.place(context.client, region)
-        asked = Asked(context.package_id, place, len(context.offered), current, context.session_id)
+        asked = Asked(
+            context.package_id,
+            place,
+            len(context.offered),
+            current,
+            context.session_id,
+            starving=self.roster.starves(context.session_id, context.offered),
+            network=self.atlas.network(context.client or ""),
+        )
         answer = self._rank(asked, only=context.offered)
         return [one.appliance_id for one in answer.pathways]
 
@@ -261,6 +293,8 @@ class Steering:
         now_s, roster = self.now_s(), self.roster
         fleet = Fleet(roster, asked.package_id, now_s, self.notices.board.draining, only)
         rings = self.atlas.rings(asked.place, None if only is None else roster.sites_of(only))
+        if slow := self.paces.slow(asked.network, now_s):
+            rings = demoted(rings, slow)
         limits = replace(self._limits, blind=True) if roster.blind(now_s) else self._limits
         return rank(asked, fleet, self.atlas, limits, rings=rings, thorough=thorough)
 

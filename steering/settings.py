@@ -81,7 +81,7 @@ class SteeringSettings(Settings):
         30.0,
         ge=0,
         le=3600,
-        description="Seconds in which one that is back takes more and more viewers, from a tenth on",
+        description="Seconds in which one that is back takes more and more viewers",
     )
     session_bps: int = Field(
         5_000_000, ge=0, description="Load that a new session counts for until the next report"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from media.fleet import RankAnswer
 from media.places import Place
-from media.rank import Asked, Candidate, Limits, rank, refusal, vanished
+from media.rank import Asked, Candidate, Limits, demoted, rank, refusal, vanished
 from tests.steering_fleet import ATLAS, SITES, Paper, candidate, package_id, session_id
 
 N1 = Place("north", "n1")
@@ -233,7 +233,11 @@ def test_every_ranking(fleet: list[Candidate], place: Place, count: int, random:
     assert set(chosen) | set(skipped) <= {one.appliance_id for one in fleet}
 
     by_id = {one.appliance_id: one for one in fleet}
-    unfit = {i for i, one in by_id.items() if refusal(one, LIMITS)}
+    blind = {
+        site.id: vanished((one.age_s for one in fleet if one.site == site.id), 15.0)
+        for site in SITES
+    }
+    unfit = {i for i, one in by_id.items() if refusal(one, LIMITS, blind=blind[one.site])}
     free = {i for i, one in by_id.items() if i not in unfit and one.load < LIMITS.full_load}
     full = set(by_id) - unfit - free
     assert {i for i, code in skipped.items() if code in "HD"} == unfit
@@ -328,3 +332,13 @@ def test_of_equally_near_sites_one_that_holds_the_package_comes_first() -> None:
         for n in range(20)
     }
     assert firsts == {"n1-a", "n2-a"}  # without, titles are spread over them
+
+
+def test_a_site_that_is_slow_for_a_network_goes_behind_the_one_that_is_faster() -> None:
+    rings = demoted(ATLAS.rings(N1), {"n1": "n2", "w1": "s1", "gone": "n1"})
+    assert [sites for _, sites in rings] == [("s1",), ("n2",), ("n1",), ("w1",)]
+    assert rings[2][0].why == "nearer, but n2 is faster from there"
+    fleet = Paper([candidate("near"), candidate("fast", "n2"), candidate("far", "w1")])
+    answer = rank(Asked(package_id(), N1), fleet, ATLAS, LIMITS, rings=rings)
+    assert ids(answer) == ["fast", "near", "far"]
+    assert demoted(ATLAS.rings(N1), {}) == ATLAS.rings(N1)

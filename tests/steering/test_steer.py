@@ -1,5 +1,6 @@
 """Steering manifests over HTTP: the rules that shipping players set."""
 
+import asyncio
 import json
 import stat
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ async def test_steering_manifests_keep_the_rules_of_players(
 
         first, headers = await steer(f"?_HLS_pathway=%22{offered[0]}%22&_HLS_throughput=5140000")
         assert list(first.pathway_priority) == offered
-        assert first.reload_uri == answer.steering_url
+        assert first.reload_uri == f"{answer.steering_url}?told={offered[0]}"
         assert 8 <= first.ttl <= 12
         assert headers["Content-Type"].startswith("application/vnd.apple.steering-list")
         assert headers["Cache-Control"] == "no-store"
@@ -67,7 +68,7 @@ async def test_steering_manifests_keep_the_rules_of_players(
         status, raw, _ = await fleet.ask("GET", path)
         manifest = SteeringManifest.model_validate_json(raw)
         assert list(manifest.pathway_priority) == offered
-        assert manifest.reload_uri == f"https://steer.example{path}"
+        assert manifest.reload_uri == f"https://steer.example{path}?told={offered[0]}"
     key = tmp_path / "secrets" / "steering-context.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
@@ -93,3 +94,37 @@ async def test_sessions_count_before_the_next_report(fleet: Fleet) -> None:
     assert ("south-1", "L") in [(s.appliance_id, s.code) for s in answer.skipped]
     await fleet.report("south-1", 2, capacity_bps=10_000_000, load=0.1)
     assert (await fleet.rank(region="south")).pathways[0].appliance_id == "south-1"
+
+
+async def test_an_appliance_that_players_leave_and_a_probe_finds_dead_is_out(
+    fleet: Fleet,
+) -> None:
+    """Its reports still come; what players meet is what counts."""
+    await fleet.everyone_reports()
+    asked = [("north", "127.0.1.9"), ("north", "192.0.2.9"), ("north", "198.51.100.9")]
+    manifests = []
+    for number in range(6):
+        region, client = asked[number % 3]
+        answer = await fleet.rank(region=region, client=client, session_id=session_id(number))
+        assert answer.steering_url is not None
+        manifests.append((answer.steering_url.removeprefix(fleet.url), answer.pathways))
+    dead = manifests[0][1][0].appliance_id
+
+    async def ask(path: str, query: str) -> SteeringManifest:
+        status, raw, _ = await fleet.ask("GET", path + query)
+        assert status == 200
+        return SteeringManifest.model_validate_json(raw)
+
+    for path, pathways in manifests:
+        there = await ask(path, f"?_HLS_pathway={dead}")
+        assert there.pathway_priority[0] == dead
+        other = next(p.appliance_id for p in pathways if p.appliance_id != dead)
+        query = "?" + there.reload_uri.partition("?")[2]
+        await ask(path, f"{query}&_HLS_pathway={other}&_HLS_throughput=4000000")
+    async with asyncio.timeout(10):
+        while True:  # nothing listens where it says it does
+            answer = await fleet.rank(region="north", client="127.0.1.9")
+            if (dead, "H") in [(s.appliance_id, s.code) for s in answer.skipped]:
+                break
+            await asyncio.sleep(0.05)
+    assert dead not in [p.appliance_id for p in answer.pathways]

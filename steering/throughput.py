@@ -1,0 +1,107 @@
+"""How fast viewers of a network get their bytes from each site, by their players' words. Pure.
+
+The map says which site is near; this says where the map is wrong: a congested link between a
+network and its own site. Such a site goes behind one that is measured to be faster. It takes many
+words to say so, and a wide margin to unsay it, so that viewers are not sent to and fro; and after a
+while without words it is tried again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+LEAST_WORDS = 10  # of a network about a site
+SLOW_BELOW, FAST_FROM = 0.5, 0.8  # of what another site gives
+_FRESH_S = 600.0
+_NEWEST = 0.2  # the weight of a new word
+_MOST_NETWORKS = 20_000
+_MOST_SITES = 16
+
+
+class Pace(NamedTuple):
+    """What a network gets of a site."""
+
+    network: str
+    site: str
+    bps: float
+    words: int
+    heard_s: float
+
+
+class ThroughputBook:
+    """The networks heard last."""
+
+    def __init__(self) -> None:
+        self._paces: OrderedDict[str, dict[str, Pace]] = OrderedDict()
+        self._others: dict[str, dict[tuple[str, str], Pace]] = {}  # of other instances
+        self._slow: dict[str, dict[str, str]] = {}
+
+    def hear(self, network: str, site: str, bps: float, now_s: float) -> None:
+        """A viewer of the network had this throughput from the site."""
+        sites = self._paces.setdefault(network, {})
+        self._paces.move_to_end(network)
+        known = sites.get(site)
+        if known is None or not 0 <= now_s - known.heard_s < _FRESH_S:
+            if known is None and len(sites) >= _MOST_SITES:
+                return
+            known = Pace(network, site, bps, 0, now_s)
+        mean = known.bps + max(_NEWEST, 1 / (known.words + 1)) * (bps - known.bps)
+        sites[site] = Pace(network, site, mean, known.words + 1, now_s)
+        self._judge(network, now_s)
+        if len(self._paces) > _MOST_NETWORKS:
+            gone, _ = self._paces.popitem(last=False)
+            self._slow.pop(gone, None)
+
+    def slow(self, network: str, now_s: float) -> Mapping[str, str]:
+        """The sites that are slow for this network, each with the one that is faster."""
+        if network in self._slow:
+            self._judge(network, now_s)
+        return self._slow.get(network, {})
+
+    def words(self, now_s: float) -> list[Pace]:
+        """What was heard here, for others: of the networks heard last."""
+        return [
+            pace
+            for sites in self._paces.values()
+            for pace in sites.values()
+            if 0 <= now_s - pace.heard_s < _FRESH_S
+        ]
+
+    def hear_all(self, instance: str, paces: Iterable[Pace], now_s: float) -> None:
+        """What another instance has heard by now counts, too; instead of what it said before."""
+        self._others[instance] = {(pace.network, pace.site): pace for pace in paces}
+        for network, _ in self._others[instance]:
+            self._judge(network, now_s)
+
+    def _judge(self, network: str, now_s: float) -> None:
+        means = self._means(network, now_s)
+        if len(means) < 2:
+            self._slow.pop(network, None)
+            return
+        fastest = max(means, key=means.__getitem__)
+        before = self._slow.get(network, {})
+        slow = {
+            site: fastest
+            for site, bps in means.items()
+            if bps < (FAST_FROM if site in before else SLOW_BELOW) * means[fastest]
+        }
+        if slow:
+            self._slow[network] = slow
+        else:
+            self._slow.pop(network, None)
+
+    def _means(self, network: str, now_s: float) -> dict[str, float]:
+        """By site, over all instances, of those that enough was said of."""
+        found: dict[str, list[Pace]] = {}
+        for pace in self._paces.get(network, {}).values():
+            found.setdefault(pace.site, []).append(pace)
+        for said in self._others.values():
+            for site in {site for other, site in said if other == network}:
+                found.setdefault(site, []).append(said[network, site])
+        means = {}
+        for site, paces in found.items():
+            fresh = [pace for pace in paces if 0 <= now_s - pace.heard_s < _FRESH_S]
+            words = sum(pace.words for pace in fresh)
+            if words >= LEAST_WORDS:
+                means[site] = sum(pace.bps * pace.words for pace in fresh) / words
+        return means
