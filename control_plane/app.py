@@ -29,6 +29,7 @@ from control_plane.playback import Life, Playback, Secrets
 from control_plane.removal import Removal
 from control_plane.routes import table
 from control_plane.settings import ControlPlaneSettings
+from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
 from control_plane.uploads import Uploads
 from media.keys import Identity
@@ -56,6 +57,7 @@ class ControlPlane:
     playback: Playback
     removal: Removal
     bell: Bell
+    standby: Standby
 
     async def keep_house(self) -> None:
         """Does the chores until it is cancelled."""
@@ -99,6 +101,7 @@ async def serve(
         stack.callback(passwords.close)
         steering = SteeringClient(settings.steering_url, identity, clock)
         stack.push_async_callback(steering.close)
+        standby = Standby(steering, data / "standby.json")
         listener = bind(settings.listen)
         stack.callback(listener.close)
         public_url = (settings.public_url or url_of(listener)).rstrip("/")
@@ -138,6 +141,7 @@ async def serve(
         playback = Playback(
             database,
             steering,
+            standby,
             identity,
             Secrets(secret, content),
             clock,
@@ -152,7 +156,7 @@ async def serve(
             UploadsHttp(uploads),
             JobsHttp(jobs, bell),
             PlaybackHttp(playback, Packages(store)),
-            FleetHttp(steering),
+            FleetHttp(steering, standby),
             SelfHttp(database, metrics),
         )
         credentials = Credentials(identity, MachineGate(private / "trust.json", NAME))
@@ -169,6 +173,7 @@ async def serve(
             playback=playback,
             removal=Removal(database, store, steering, clock, life),
             bell=bell,
+            standby=standby,
         )
 
 
@@ -177,6 +182,7 @@ async def main(service: Service, launch: Launch) -> None:
     settings = load(ControlPlaneSettings, "control_plane", file=launch.config, flags=launch.flags)
     async with serve(settings, launch.data) as control:
         service.spawn("housekeeping", control.keep_house())
+        service.spawn("standby", control.standby.follow())
         service.ready(http=control.url)
         await service.stopping.wait()
 

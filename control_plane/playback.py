@@ -19,6 +19,7 @@ from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.players import player_settings
 from control_plane.roles import OPERATORS
+from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
 from control_plane.tables import PackageRow, SessionRow
 from media.api import NewSession, Session, SteerAnswer
@@ -72,6 +73,7 @@ class Playback:
         self,
         database: Database,
         steering: SteeringClient,
+        standby: Standby,
         identity: Identity,
         secrets: Secrets,
         clock: Clock,
@@ -82,6 +84,7 @@ class Playback:
     ) -> None:
         self._database = database
         self._steering = steering
+        self._standby = standby
         self._identity = identity
         self._secrets = secrets
         self._clock = clock
@@ -193,7 +196,16 @@ class Playback:
     async def _rank(self, request: RankRequest) -> RankAnswer:
         if request.region is not None and not self._simulate_regions:
             raise Problem("region_not_simulated")
-        return await self._steering.rank(request)
+        try:
+            return await self._steering.rank(request)
+        except Problem as problem:
+            if problem.code != "steering_unavailable":
+                raise
+            answer = self._standby.rank(request)
+            if answer is None:
+                raise
+            logger().warning("ranked_without_steering", package_id=request.package_id)
+            return answer
 
     async def _own(self, session: AsyncSession, session_id: str, caller: Caller) -> SessionRow:
         row = await self._live(session, session_id)

@@ -1,5 +1,6 @@
 """What the control plane asks of steering."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from media.purges import PurgeDetails, PurgeJobs
 from media.token import sign_machine_token
 from runtime.client import Client
 from runtime.errors import Problem
+from runtime.flow import Breaker
 
 AUDIENCE = "steering"
 # A viewer waits for this: a steering service that is slower is as good as away.
@@ -47,11 +49,28 @@ class SteeringClient:
             timeout_s=TIMEOUT_S,
             away="steering_unavailable",
         )
+        self._breaker = Breaker()
 
     async def rank(self, request: RankRequest) -> RankAnswer:
         """Pathways, best first, and who was passed over. Raises Problem `unknown_region`
-        or `purged`."""
-        return await self._model("POST", "/v1/rank", RankAnswer, request)
+        or `purged`. While steering has failed several times in a row nobody waits for it."""
+        if not self._breaker.allows(time.monotonic()):
+            raise Problem("steering_unavailable")
+        try:
+            answer = await self._model("POST", "/v1/rank", RankAnswer, request)
+        except Problem as problem:
+            self._breaker.record(problem.code != "steering_unavailable", time.monotonic())
+            raise
+        self._breaker.record(True, time.monotonic())
+        return answer
+
+    async def geography(self, known: str = "") -> bytes:
+        """Steering's map (`media.places.Geography`), as JSON; nothing if it is still the one with
+        this SHA-256."""
+        try:
+            return await self._client.call_raw("GET", "/v1/geography", known=known)
+        except Problem as problem:
+            raise _passed_on(problem) from None
 
     async def roster(self) -> Roster:
         """The latest reports."""

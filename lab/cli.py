@@ -122,6 +122,25 @@ def encode(
     _run("encode", run, "ffmpeg", case or [], Effort(pairs, 0), doc=False, json=json)
 
 
+@bench.command()
+def steer(
+    case: CaseOption = None,
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 3,
+    json: JsonOption = False,
+) -> None:
+    """Rank appliances for viewers, and answer their players: how fast, and how evenly.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench steer --case rank
+    """
+    from lab.steer import bench_steer
+
+    effort = Effort(pairs, seconds)
+    _run("steer", bench_steer, "aiohttp", case or [], effort, doc=False, json=json)
+
+
 def _run(
     name: str,
     run: RunBench,

@@ -197,6 +197,22 @@ class Atlas:
                     raise ValueError(f"site {site.id}: {fallback!r} is no fallback for it")
 
 
+class Geography(BaseModel):
+    """`GET /v1/geography`: all that an atlas is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    regions: tuple[Region, ...]
+    sites: tuple[Site, ...]
+    default_region: str = ""
+    routes: tuple[Route, ...] = ()
+
+    def atlas(self, locate: Locate = lambda address: None) -> Atlas:
+        """The atlas. Raises ValueError for contradictions."""
+        return Atlas(
+            self.regions, self.sites, self.default_region, routes=self.routes, locate=locate
+        )
+
+
 def great_circle_km(a: Region, b: Region) -> float:
     """The distance over the ground in kilometres (haversine formula)."""
     latitude_a, latitude_b = math.radians(a.latitude), math.radians(b.latitude)

@@ -4,6 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import dns.name
+
 from media.keys import Identity
 from media.token import sign_machine_token
 from runtime.api import make_app
@@ -16,11 +18,14 @@ from runtime.state import open_state
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
+from steering.dns import DnsServer, Zone
+from steering.geoip import open_locator
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
 from steering.prober import Prober
 from steering.purges import PurgeDesk
 from steering.roster import RosterBook
+from steering.route_files import read_routes
 from steering.routes import routes
 from steering.server import Steering
 from steering.settings import SteeringSettings
@@ -39,7 +44,8 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     """Steering answers until the service stops."""
     secrets = data / "secrets"
     identity = Identity.open(NAME, "steering", secrets / f"{NAME}.key")
-    atlas = settings.atlas()
+    geography = settings.geography(await asyncio.to_thread(read_routes, settings.routes_files))
+    atlas = geography.atlas(open_locator(settings.geoip_file))
     roster = RosterBook(
         atlas,
         report_timeout_s=settings.report_timeout_s,
@@ -55,6 +61,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     notices = NoticeDesk(data / NAME / "notices.json")
     steering = Steering(
         settings=settings,
+        geography=geography,
         atlas=atlas,
         roster=roster,
         archive=Archive(state, roster, settings.forget_s),
@@ -80,14 +87,26 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     gate = MachineGate(secrets / "trust.json", NAME)
     runner, url = await serve_http(make_app(routes(steering), gate.authenticate), settings.listen)
     steering.public_url = settings.public_url or url
+    names = DnsServer(
+        Zone(
+            dns.name.from_text(settings.dns_zone),
+            settings.dns_ttl_s,
+            steering.find_for_name,
+            atlas.network,
+        )
+    )
+    urls = {"http": url}
     try:
+        if settings.dns_listen:
+            urls["dns"] = f"dns://{await names.start(settings.dns_listen)}"
         service.spawn("catalog", steering.catalog.follow())
         service.spawn("purges", steering.purges.keep())
         service.spawn("prober", Prober(roster).run())
         service.spawn("archive", _keep(steering, settings.report_interval_s))
-        service.ready(http=url)
+        service.ready(**urls)
         await service.stopping.wait()
     finally:
+        await names.stop()
         await runner.cleanup()
         await service.end_tasks()
         await steering.archive.sync(time.time())

@@ -18,6 +18,7 @@ from media.fleet import (
     TombstoneRequest,
 )
 from media.ids import JobId, Name, PackageId
+from media.places import Geography
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
 from steering.manifests import SteerQuery
@@ -55,6 +56,10 @@ def routes(steering: Steering) -> list[Route]:
             "POST", "/v1/rank", steering.give_ranking, "Appliances for a viewer, best first",
             answer=RankAnswer, body=RankRequest, roles=control,
             errors=("unknown_region", "purged"),
+        ),
+        Route(
+            "GET", "/v1/geography", steering.give_geography, "Regions, sites, and their networks",
+            answer=Geography, roles=control,
         ),
         Route(
             "GET", "/v1/roster", steering.give_roster, "The latest word of every appliance",

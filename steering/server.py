@@ -22,7 +22,8 @@ from media.fleet import (
     SteeringManifest,
     TombstoneRequest,
 )
-from media.places import Atlas, Place
+from media.inventory import sha256_of
+from media.places import Atlas, Geography, Place
 from media.purges import PurgeDetails, PurgeJobs
 from media.rank import Asked, Limits, demoted, rank
 from runtime.api import Call, has_tag, model_response, problem_response
@@ -68,6 +69,7 @@ class Steering:
     """The parts of the room. `public_url` is known once the address is bound."""
 
     settings: SteeringSettings
+    geography: Geography
     atlas: Atlas
     roster: RosterBook
     archive: Archive
@@ -83,6 +85,8 @@ class Steering:
 
     def __post_init__(self) -> None:
         self._plan_versions = PlanVersions()
+        self._geography = self.geography.model_dump_json().encode()
+        self._geography_tag = sha256_of(self._geography)
         self._limits = Limits(
             report_timeout_s=self.settings.report_timeout_s,
             clock_skew_s=self.settings.clock_skew_s,
@@ -177,6 +181,20 @@ class Steering:
         )
         return answer.model_copy(
             update={"steering_url": self._steering_url(self.contexts.sign(context))}
+        )
+
+    def find_for_name(self, label: str, client: str) -> list[str]:
+        """Appliances for the viewer with this address who asks for a name; for DNS."""
+        asked = Asked(label, self.atlas.place(client), network=self.atlas.network(client))
+        return [pathway.url for pathway in self._rank(asked).pathways]
+
+    async def give_geography(self, call: Call) -> web.Response:
+        if has_tag(call.request, self._geography_tag):
+            return web.Response(status=304, headers={"ETag": f'"{self._geography_tag}"'})
+        return web.Response(
+            body=self._geography,
+            content_type="application/json",
+            headers={"ETag": f'"{self._geography_tag}"'},
         )
 
     async def give_roster(self, call: Call) -> Roster:

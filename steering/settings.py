@@ -1,8 +1,10 @@
 """Settings of steering: the table [steering] of nearcast.toml."""
 
+from collections.abc import Iterable
+
 from pydantic import Field, model_validator
 
-from media.places import Atlas, Region, Site
+from media.places import Atlas, Geography, Region, Route, Site
 from runtime.settings import Settings
 
 _REGIONS = (
@@ -112,6 +114,22 @@ class SteeringSettings(Settings):
     default_region: str = Field(
         "", description="Region of viewers whose network no site serves; empty: the first region"
     )
+    dns_listen: str = Field(
+        "", description="Address and port of the name server, UDP and TCP; empty: none"
+    )
+    dns_zone: str = Field(
+        "edge.example",
+        pattern=r"^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}$",
+        max_length=200,
+        description="Every name below it has the addresses of the nearest appliances",
+    )
+    dns_ttl_s: int = Field(20, ge=1, le=3600, description="How long its answers may be kept")
+    routes_files: tuple[str, ...] = Field(
+        (), description="Files (CSV or TOML) of more networks: network, site, path_length, med"
+    )
+    geoip_file: str = Field(
+        "", description="MaxMind database that places viewers whose network no site serves"
+    )
     regions: tuple[Region, ...] = Field(
         _REGIONS, min_length=1, max_length=1000, description="Parts of the world"
     )
@@ -124,6 +142,15 @@ class SteeringSettings(Settings):
         self.atlas()
         return self
 
+    def geography(self, routes: Iterable[Route] = ()) -> Geography:
+        """The regions and sites, and what else is known of their networks."""
+        return Geography(
+            regions=self.regions,
+            sites=self.sites,
+            default_region=self.default_region,
+            routes=tuple(routes),
+        )
+
     def atlas(self) -> Atlas:
         """The regions and sites, ready to be asked."""
-        return Atlas(self.regions, self.sites, self.default_region)
+        return self.geography().atlas()

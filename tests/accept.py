@@ -129,6 +129,7 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "suite": _suite,
     "matrix": _matrix,
     "encode": lambda: _bench("encode", None),
+    "steer": lambda: _bench("steer", None),
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),
     "herd": lambda: _bench("fill", "varnish", "--case=herd"),
@@ -193,7 +194,7 @@ def _bench(name: str, against: str | None, *arguments: str) -> list[Row]:
     argv = ["nearcast", "bench", name, *arguments]
     if against:
         argv.insert(3, f"--against={against}")
-    elif CLIP.exists():
+    elif name == "encode" and CLIP.exists():
         films = ("bbb_720p_30s.webm", "tears_of_steel_70s.webm", "bbb_720p_5s_51.mp4")
         argv += [f"--film={os.path.relpath(CLIP.parent / film, ROOT)}" for film in films]
     command = " ".join(argv)

@@ -34,6 +34,7 @@ from media.fleet import (
 from media.ids import new_id
 from media.keys import Identity, Keyring
 from media.objects import ObjectStore, open_store
+from media.places import Geography, Region, Site
 from media.purges import PurgeDetails, PurgeJobs
 from media.token import sign_machine_token, verify_machine_token
 from runtime.api import Call, Caller, Route, make_app
@@ -77,6 +78,7 @@ class Steering:
     drains: dict[str, bool] = field(default_factory=dict)
     purged: asyncio.Event = field(default_factory=asyncio.Event)
     refuses: str = ""  # with this code
+    dead: set[str] = field(default_factory=set)
 
     def routes(self) -> list[Route]:
         only = frozenset({"control"})
@@ -84,6 +86,7 @@ class Steering:
         return [
             Route("POST", "/v1/rank", self.rank, "", body=RankRequest, roles=only),
             Route("GET", "/v1/roster", self.roster, "", roles=only),
+            Route("GET", "/v1/geography", self.geography, "", roles=only),
             Route("PUT", "/v1/tombstones/{p}", self.entomb, "", body=tombstone, roles=only),
             Route("POST", "/v1/purges", self.purge, "", body=target, status=201, roles=only),
             Route("GET", "/v1/purges", self.give_purges, "", roles=only),
@@ -115,7 +118,25 @@ class Steering:
         )
 
     async def roster(self, call: Call) -> Roster:
-        return Roster(appliances=tuple(_entry_of(pathway) for pathway in self.pathways))
+        return Roster(
+            appliances=tuple(
+                _entry_of(pathway, alive=pathway.appliance_id not in self.dead)
+                for pathway in self.pathways
+            )
+        )
+
+    async def geography(self, call: Call) -> Geography:
+        places = {"north": 60.0, "south": 40.0}
+        return Geography(
+            regions=tuple(
+                Region(id=name, name=name, latitude=latitude, longitude=0)
+                for name, latitude in places.items()
+            ),
+            sites=tuple(
+                Site(id=one.site, region=one.region, networks=_networks(one.site))
+                for one in self.pathways
+            ),
+        )
 
     async def drain(self, call: Call) -> None:
         appliance = call.path["a"]
@@ -344,7 +365,12 @@ async def code_of(work: Any) -> str:
     return ""
 
 
-def _entry_of(pathway: Pathway) -> RosterEntry:
+def _networks(site: str) -> tuple[str, ...]:
+    """Of the site in the south, the whole of loopback."""
+    return ("127.0.0.0/8",) if site == "south-1" else ()
+
+
+def _entry_of(pathway: Pathway, *, alive: bool) -> RosterEntry:
     report = Report(
         appliance_id=pathway.appliance_id,
         site=pathway.site,
@@ -361,7 +387,7 @@ def _entry_of(pathway: Pathway) -> RosterEntry:
         report=report,
         region=pathway.region,
         age_s=0.5,
-        alive=True,
+        alive=alive,
         draining=False,
         packages_held=1,
     )

@@ -1,0 +1,148 @@
+"""Ranking while steering is away: by its own decisions (`media.rank`), from the last copy of what
+it knew.
+
+The copy is of a moment: who was healthy then is taken to be, for the players have several pathways
+and leave one that fails. It is on disk as well, so that a control plane that starts while steering
+is away can rank, too. What appliances hold is not in it; each title has its homes all the same.
+"""
+
+import asyncio
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from control_plane.steering_client import SteeringClient
+from media.fleet import RankAnswer, RankRequest, Roster, RosterEntry
+from media.inventory import sha256_of
+from media.places import Atlas, Geography
+from media.rank import Asked, Candidate, Limits, host_of, rank
+from runtime.durable import write_durably
+from runtime.errors import Problem
+from runtime.log import logger
+
+POLL_S = 5.0
+
+
+class Copy(BaseModel):
+    """What steering knew."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    geography: Geography
+    roster: Roster
+
+
+class Standby:
+    """Follows steering's roster and map, and ranks by them."""
+
+    def __init__(self, steering: SteeringClient, path: Path, poll_s: float = POLL_S) -> None:
+        """Starts with the copy in `path`, or with nothing."""
+        self._steering = steering
+        self._path = path
+        self._poll_s = poll_s
+        self._tag = ""
+        self._geography: Geography | None = None
+        self._atlas: Atlas | None = None
+        self.roster: Roster | None = None
+        self._by_site: dict[str, list[Candidate]] = {}
+        self._written = ""
+        try:
+            copy = Copy.model_validate_json(path.read_bytes())
+            self._take(copy.geography, copy.roster)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            logger().warning("standby_unreadable", path=str(path), why=type(error).__name__)
+
+    async def follow(self) -> None:
+        """Looks for ever."""
+        while True:
+            try:
+                await self.refresh()
+            except Problem:
+                pass  # who asks steering for something says so
+            await asyncio.sleep(self._poll_s)
+
+    async def refresh(self) -> None:
+        """The copy is what steering knows now. Raises Problem `steering_unavailable`."""
+        raw = await self._steering.geography(self._tag)
+        geography = self._geography
+        if raw:
+            geography = await asyncio.to_thread(_read, raw)
+        roster = await self._steering.roster()
+        if geography is None or not roster.appliances:
+            return  # one that has just started knows nobody: what it knew before is better
+        if raw:
+            self._tag = sha256_of(raw)
+        await asyncio.to_thread(self._take, geography, roster)
+        await asyncio.to_thread(self._write, Copy(geography=geography, roster=roster))
+
+    def rank(self, request: RankRequest) -> RankAnswer | None:
+        """What steering would have answered, as far as can be told; None without a copy. Raises
+        Problem `unknown_region`."""
+        atlas = self._atlas
+        if atlas is None:
+            return None
+        try:
+            place = atlas.place(request.client, request.region)
+        except KeyError:
+            raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
+        asked = Asked(request.package_id, place, request.count, session_id=request.session_id or "")
+        return rank(asked, _Fleet(self._by_site), atlas, Limits(), thorough=request.thorough)
+
+    def _take(self, geography: Geography, roster: Roster) -> None:
+        if geography is not self._geography:
+            self._atlas = geography.atlas()
+            self._geography = geography
+        by_site: dict[str, list[Candidate]] = {}
+        for entry in roster.appliances:
+            by_site.setdefault(entry.report.site, []).append(_candidate(entry))
+        self.roster, self._by_site = roster, by_site
+
+    def _write(self, copy: Copy) -> None:
+        """The map and who is where; loads change all the time, and are not worth a write."""
+        places = [(e.report.appliance_id, e.report.url, e.alive) for e in copy.roster.appliances]
+        key = repr((self._tag, places))
+        if key == self._written:
+            return
+        try:
+            write_durably(self._path, copy.model_dump_json().encode())
+            self._written = key
+        except OSError as error:
+            logger().warning("standby_not_written", why=str(error))
+
+
+class _Fleet:
+    def __init__(self, by_site: dict[str, list[Candidate]]) -> None:
+        self._by_site = by_site
+
+    def at(self, site: str) -> list[Candidate]:
+        return self._by_site.get(site, [])
+
+    def holds(self, site: str) -> bool:
+        return False
+
+
+def _candidate(entry: RosterEntry) -> Candidate:
+    report = entry.report
+    return Candidate(
+        appliance_id=report.appliance_id,
+        site=report.site,
+        url=report.url,
+        host=host_of(report.url),
+        state=report.state,
+        bottleneck=report.bottleneck,
+        age_s=entry.age_s,
+        clock_skew_s=0.0,
+        draining=entry.draining,
+        load=report.load,
+        capacity_bps=report.capacity_bps,
+        held=0.0,
+        failing=not entry.alive,
+    )
+
+
+def _read(raw: bytes) -> Geography:
+    try:
+        return Geography.model_validate_json(raw)
+    except ValidationError:
+        raise Problem("steering_unavailable", "Steering's map is not one.") from None
