@@ -160,7 +160,7 @@ async def serve(
             SelfHttp(database, metrics),
         )
         credentials = Credentials(identity, MachineGate(private / "trust.json", NAME))
-        app = make_app(routes, credentials.authenticate)
+        app = make_app(routes, credentials.authenticate, settings.proxies())
         metrics.watch(app)
         Pages(settings.web_folder()).serve(app)
         runner, url = await serve_http(app, listener)

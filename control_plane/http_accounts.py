@@ -14,7 +14,7 @@ class AccountsHttp:
         self._accounts = accounts
 
     async def login(self, call: Call) -> Tokens:
-        return await self._accounts.sign_in(call.body(Login), call.request.remote or "")
+        return await self._accounts.sign_in(call.body(Login), call.address)
 
     async def me(self, call: Call) -> User:
         who = call.who

@@ -52,7 +52,7 @@ class PlaybackHttp:
         self._packages = packages
 
     async def start(self, call: Call) -> Session:
-        return await self._playback.start(call.body(NewSession), call.who, call.request.remote)
+        return await self._playback.start(call.body(NewSession), call.who, call.address or None)
 
     async def get(self, call: Call) -> Session:
         return await self._playback.get(call.path["session_id"], call.who)
@@ -62,7 +62,7 @@ class PlaybackHttp:
 
     async def steer(self, call: Call) -> SteerAnswer:
         query = call.query(SteerQuery)
-        address = query.client or call.request.remote
+        address = query.client or call.address or None
         return await self._playback.steer(call.path["title_id"], query.region, address)
 
     async def multivariant(self, call: Call) -> web.Response:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from media.objects import MIN_PART_BYTES
+from runtime.forwarded import ForwardedHeader, Proxies
 from runtime.settings import Settings
 
 
@@ -16,6 +17,12 @@ class ControlPlaneSettings(Settings):
         "",
         pattern=r"^(https?://[^\s?#]+)?$",
         description="Where clients reach this service; empty: the address it listens on.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) of proxies whose word for a client's address counts."
+    )
+    forwarded_header: ForwardedHeader = Field(
+        "X-Forwarded-For", description="The header that they write."
     )
     database: str = Field(
         "", description="SQLAlchemy URL (async); empty: SQLite in the data folder's control.db."
@@ -67,6 +74,16 @@ class ControlPlaneSettings(Settings):
         64 * 1024, ge=8, le=4 * 1024**2, description="Argon2id memory in KiB."
     )
     argon2_lanes: int = Field(4, ge=1, le=16, description="Argon2id lanes.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        Proxies(networks)
+        return networks
+
+    def proxies(self) -> Proxies:
+        """The proxies in front of us."""
+        return Proxies(self.trusted_proxies, self.forwarded_header)
 
     def database_url(self, data: Path) -> str:
         """The database to open for this data folder."""

@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from media.objects import StoreFull, StoreUnavailable
 from runtime.errors import CODES, Problem, ProblemDetails
+from runtime.forwarded import Proxies
 from runtime.log import logger
 
 REQUEST_ID = "X-Request-Id"
@@ -50,6 +51,7 @@ class Call:
     raw_query: BaseModel | None
     caller: Caller | None
     request_id: str
+    address: str  # the client's, behind proxies that are trusted
 
     def body(self, model: type[M]) -> M:
         """The body; `model` is the one the route names."""
@@ -100,12 +102,14 @@ async def nobody(request: web.Request) -> Caller | None:
     return None
 
 
-def make_app(routes: Sequence[Route], authenticate: Authenticate = nobody) -> web.Application:
+def make_app(
+    routes: Sequence[Route], authenticate: Authenticate = nobody, proxies: Proxies = Proxies(())
+) -> web.Application:
     """The application that serves the table. `authenticate` returns None for the anonymous and
     raises Problem for credentials that are wrong."""
     app = web.Application(middlewares=[_problems])
     for route in routes:
-        endpoint = _endpoint(route, authenticate)
+        endpoint = _endpoint(route, authenticate, proxies)
         app.router.add_route(route.method, route.path, endpoint)
         # HEAD is wherever GET is (RFC 9110 9.1), but for streams of events, which have no length.
         if route.method == "GET" and route.media_type != "text/event-stream":
@@ -145,7 +149,7 @@ def model_response(model: BaseModel | None, status: int = 200) -> web.Response:
 
 
 def _endpoint(
-    route: Route, authenticate: Authenticate
+    route: Route, authenticate: Authenticate, proxies: Proxies
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     params = {name: TypeAdapter(kind) for name, kind in route.params.items()}
 
@@ -163,6 +167,9 @@ def _endpoint(
             raw_query=_query(route, request),
             caller=caller,
             request_id=request[_REQUEST_ID_KEY],
+            address=proxies.client(
+                request.remote or "", request.headers.getall(proxies.header, ())
+            ),
         )
         answer = await route.handler(call)
         if isinstance(answer, web.StreamResponse):

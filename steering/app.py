@@ -18,6 +18,8 @@ from runtime.state import open_state
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
+from steering.decision_log import DecisionLog
+from steering.decisions import fleet_line, map_line
 from steering.dns import DnsServer, Zone
 from steering.geoip import open_locator
 from steering.metrics import SteeringMetrics
@@ -54,17 +56,24 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         recovery_s=settings.recovery_s,
     )
     state = open_state(settings.state)
+    paces = ThroughputBook()
     control_plane = Client(
         settings.control_plane_url,
         authorize=lambda: sign_machine_token(identity, "control", int(time.time())),
     )
     notices = NoticeDesk(data / NAME / "notices.json")
+    decisions = DecisionLog(
+        data / NAME / "decisions.jsonl",
+        settings.decision_log_bytes,
+        lambda: map_line(geography, settings.session_bps, steering.limits),
+        lambda now_s: fleet_line(now_s, roster.everyone(now_s, notices.board.draining)),
+    )
     steering = Steering(
         settings=settings,
         geography=geography,
         atlas=atlas,
         roster=roster,
-        archive=Archive(state, roster, settings.forget_s),
+        archive=Archive(state, roster, paces, settings.forget_s),
         notices=notices,
         purges=PurgeDesk(
             data / NAME / "purges",
@@ -77,9 +86,10 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         catalog=PackageCatalog(
             control_plane, data / NAME / "packages.json", settings.catalog_poll_s
         ),
-        paces=ThroughputBook(),
+        paces=paces,
         contexts=Contexts.open(secrets / "steering-context.key"),
         metrics=SteeringMetrics(),
+        decisions=decisions,
         public_url=settings.public_url,
     )
     _watch(steering)
@@ -101,6 +111,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
             urls["dns"] = f"dns://{await names.start(settings.dns_listen)}"
         service.spawn("catalog", steering.catalog.follow())
         service.spawn("purges", steering.purges.keep())
+        service.spawn("decisions", decisions.run())
         service.spawn("prober", Prober(roster).run())
         service.spawn("archive", _keep(steering, settings.report_interval_s))
         service.ready(**urls)
@@ -111,6 +122,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         await service.end_tasks()
         await steering.archive.sync(time.time())
         await steering.purges.write()
+        await decisions.flush()
         await control_plane.close()
         await state.close()
 

@@ -6,6 +6,7 @@ next report makes the appliance send its holdings again. So the state may be awa
 """
 
 import asyncio
+import secrets
 
 from pydantic import ValidationError
 
@@ -14,17 +15,25 @@ from runtime.errors import Problem
 from runtime.log import logger
 from runtime.state import State, StateUnavailable
 from steering.roster import Record, RosterBook
+from steering.telemetry import MAX_BYTES, Telemetry, take, words
+from steering.throughput import ThroughputBook
 
 _REPORTS = "steering:report:"
 _HOLDINGS = "steering:holdings:"
+_WORDS = "steering:words:"
+_WORDS_S = 30.0  # an instance that writes no more has ended
 
 
 class Archive:
     """Carries news between the roster and the state."""
 
-    def __init__(self, state: State, roster: RosterBook, forget_s: float) -> None:
+    def __init__(
+        self, state: State, roster: RosterBook, paces: ThroughputBook, forget_s: float
+    ) -> None:
+        self._instance = secrets.token_hex(8)
         self._state = state
         self._roster = roster
+        self._paces = paces
         self._forget_s = forget_s
         self._new_reports: set[str] = set()
         self._new_holdings: set[str] = set()
@@ -44,6 +53,8 @@ class Archive:
         try:
             await self._write()
             await self._read(now_s)
+            await self._write_words(now_s)
+            await self._read_words(now_s)
         except StateUnavailable as error:
             if not self.away:
                 logger().warning("state_away", why=str(error))
@@ -83,6 +94,25 @@ class Archive:
                 continue
             if self._roster.restore(record, now_s):
                 await self._read_holdings(record.report.appliance_id)
+
+    async def _write_words(self, now_s: float) -> None:
+        value = words(self._roster, self._paces, now_s).model_dump_json().encode()
+        await self._state.put(_WORDS + self._instance, value, _WORDS_S)
+
+    async def _read_words(self, now_s: float) -> None:
+        heard = await self._state.items(_WORDS)
+        alive = {key.removeprefix(_WORDS) for key in heard}
+        self._roster.forget_instances(alive)
+        self._paces.forget_instances(alive)
+        for key, raw in heard.items():
+            instance = key.removeprefix(_WORDS)
+            if instance == self._instance or len(raw) > MAX_BYTES:
+                continue
+            try:
+                said = Telemetry.model_validate_json(raw)
+            except ValidationError:  # of another version
+                continue
+            take(said, instance, self._roster, self._paces, now_s)
 
     async def _read_holdings(self, appliance_id: str) -> None:
         raw = await self._state.get(_HOLDINGS + appliance_id)

@@ -1,6 +1,7 @@
 """Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`; those
 about purges are in `steering.purge_cli`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Column, Table
+from typer.core import TyperGroup
 
 from media.api import SteerAnswer
 from media.fleet import DrainRequest, Quality, Roster, RosterEntry
@@ -15,6 +17,7 @@ from runtime.console import DataOption, JsonOption, out, perform, print_json, si
 from runtime.errors import Problem
 from runtime.titles import find_title
 from steering import purge_cli
+from steering.decisions import Replay, read_log, replay
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
 fleet = typer.Typer(
@@ -29,7 +32,26 @@ _CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
 Appliance = Annotated[str, typer.Argument(metavar="ID", help="The appliance's id.")]
 
 
-@app.command()
+class _TitleFirst(TyperGroup):
+    """`nearcast steer TITLE` is `nearcast steer title TITLE`, which nobody has to type."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["title", *args]
+        return super().parse_args(ctx, args)
+
+
+steering = typer.Typer(
+    cls=_TitleFirst,
+    help="Which appliances would serve a viewer, and why.\n\n"
+    'Example: nearcast steer "Big Film" --region north\n\n'
+    "Example: nearcast steer replay .nearcast/steering/decisions.jsonl --without north-1",
+    no_args_is_help=True,
+)
+app.add_typer(steering, name="steer")
+
+
+@steering.command("title")
 def steer(
     title: Annotated[str, typer.Argument(help="The title's id, or its name.")],
     region: Annotated[str | None, typer.Option(help="Rank for a viewer in this region.")] = None,
@@ -57,6 +79,45 @@ def steer(
         print_json(answer)
     else:
         _print_ranking(answer)
+
+
+@steering.command("replay")
+def replay_log(
+    log: Annotated[
+        list[Path],
+        typer.Argument(exists=True, dir_okay=False, help="Decision logs, the oldest first."),
+    ],
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="ID", help="As if this appliance had been dead."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Take all decisions of a log once more, and tell what would have happened in an outage.
+
+    Without --without every decision is as it was, or steering has changed since.
+
+    Example: nearcast steer replay .nearcast/steering/decisions.jsonl --without north-1
+    """
+
+    async def run() -> Replay:
+        try:
+            return replay(read_log(log), without or ())
+        except (ValueError, OSError) as error:
+            raise Problem("bad_request", f"{error}.") from None
+
+    found = perform(run(), json=json)
+    if json:
+        print_json(
+            asdict(found)
+            | {
+                "by_appliance": {
+                    name: share._asdict() for name, share in found.by_appliance.items()
+                }
+            }
+        )
+    else:
+        _print_replay(found)
 
 
 @fleet.command("list")
@@ -156,6 +217,23 @@ def _set_drain(appliance_id: str, draining: bool, data: Path, json: bool) -> Non
         out.print(f"{appliance_id} gets no new viewers; those who play there move on.")
     else:
         out.print(f"{appliance_id} gets viewers again.")
+
+
+def _print_replay(found: Replay) -> None:
+    lost = f" without {', '.join(found.without)}" if found.without else ""
+    out.print(
+        f"{found.decisions} decisions{lost}: {found.same} as they were, {found.moved} viewers "
+        f"elsewhere, {found.farther} of them at another site, {found.stranded} nowhere."
+    )
+    if not found.by_appliance:
+        return
+    table = Table("Appliance", "First then", "First now", "Load", box=None)
+    for name, share in found.by_appliance.items():
+        load = found.most_load.get(name)
+        table.add_row(
+            name, str(share.then), str(share.now), "" if load is None else f"≤ {load:.2f}"
+        )
+    out.print(table)
 
 
 def _print_ranking(answer: SteerAnswer) -> None:

@@ -37,7 +37,7 @@ _MAX_TCP = 100
 _NEGATIVE_S = 60
 
 Find = Callable[[str, str], Sequence[str]]
-"""URLs of appliances, best first, for a name and the address of who asks."""
+"""URLs of appliances, all as good, for a name and the address of who asks."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ read by others (see `archive`).
 
 import math
 from bisect import insort
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,6 +70,7 @@ class RosterBook:
         self._by_site: dict[str, list[str]] = {}
         self._blind, self._looked_s = False, -math.inf
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
+        self._others: dict[str, dict[str, int]] = {}  # the same of other instances, counted
         self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
         self.doubts = Doubts()
 
@@ -120,6 +121,20 @@ class RosterBook:
             if len(sessions) < MAX_ASSIGNED:
                 sessions.add(session_id)
 
+    @property
+    def assigned(self) -> dict[str, int]:
+        """How many sessions were sent to each appliance since its last report."""
+        return {one: len(sessions) for one, sessions in self._assigned.items()}
+
+    def hear_assigned(self, instance: str, counts: Mapping[str, int]) -> None:
+        """So many sessions were sent there by another instance, by its latest word."""
+        self._others[instance] = dict(counts)
+
+    def forget_instances(self, alive: Collection[str]) -> None:
+        """Other instances than these say nothing any more."""
+        for gone in self._others.keys() - set(alive):
+            del self._others[gone]
+
     def forget_silent(self, now_s: float) -> None:
         """Appliances silent for `forget_s` are gone from the roster."""
         for appliance_id, record in list(self._records.items()):
@@ -153,6 +168,10 @@ class RosterBook:
     def at_site(self, site: str) -> Sequence[str]:
         """The appliances of a site, by id."""
         return self._by_site.get(site, ())
+
+    def everyone(self, now_s: float, draining: Collection[str]) -> list[Candidate]:
+        """The whole fleet, whatever it holds."""
+        return [self.candidate(one, "", now_s, one in draining) for one in self._records]
 
     def sites_of(self, appliance_ids: Iterable[str]) -> tuple[str, ...]:
         """The sites of those that are known, each once, in order."""
@@ -193,7 +212,10 @@ class RosterBook:
         record = self._records[appliance_id]
         report = record.report
         doubt = self.doubts.doubt(appliance_id, now_s)
-        assigned_bps = len(self._assigned.get(appliance_id, ())) * self._session_bps
+        sent = len(self._assigned.get(appliance_id, ()))
+        for counts in self._others.values():
+            sent += counts.get(appliance_id, 0)
+        assigned_bps = sent * self._session_bps
         return Candidate(
             appliance_id=appliance_id,
             site=report.site,
@@ -234,6 +256,8 @@ class RosterBook:
             insort(self._by_site.setdefault(site, []), appliance_id)
         self._records[appliance_id] = record
         self._assigned.pop(appliance_id, None)
+        for counts in self._others.values():
+            counts.pop(appliance_id, None)
         self._starving[appliance_id] = frozenset(s.session_id for s in record.report.starved)
 
     def _make_room(self, now_s: float) -> None:

@@ -31,6 +31,8 @@ from runtime.errors import Problem
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import MAX_OFFERED, Context, Contexts
+from steering.decision_log import DecisionLog
+from steering.decisions import Seen, decision_line
 from steering.doubts import Left
 from steering.manifests import PlayerWord, SteerQuery, manifest, player_word, priorities, ttl
 from steering.metrics import SteeringMetrics
@@ -79,6 +81,7 @@ class Steering:
     contexts: Contexts
     paces: ThroughputBook
     metrics: SteeringMetrics
+    decisions: DecisionLog
     public_url: str
     now_s: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
@@ -87,11 +90,8 @@ class Steering:
         self._plan_versions = PlanVersions()
         self._geography = self.geography.model_dump_json().encode()
         self._geography_tag = sha256_of(self._geography)
-        self._limits = Limits(
-            report_timeout_s=self.settings.report_timeout_s,
-            clock_skew_s=self.settings.clock_skew_s,
-            full_load=self.settings.full_load,
-        )
+        settings = self.settings
+        self.limits = Limits(settings.report_timeout_s, settings.clock_skew_s, settings.full_load)
 
     async def take_report(self, call: Call) -> ReportAnswer:
         appliance_id = _own_name(call)
@@ -184,9 +184,11 @@ class Steering:
         )
 
     def find_for_name(self, label: str, client: str) -> list[str]:
-        """Appliances for the viewer with this address who asks for a name; for DNS."""
+        """Appliances for the viewer with this address who asks for a name; for DNS. Of one site
+        all: the order of addresses gets lost on the way, and each has its share of viewers."""
         asked = Asked(label, self.atlas.place(client), network=self.atlas.network(client))
-        return [pathway.url for pathway in self._rank(asked).pathways]
+        pathways = self._rank(asked).pathways
+        return [one.url for one in pathways if one.site == pathways[0].site]
 
     async def give_geography(self, call: Call) -> web.Response:
         if has_tag(call.request, self._geography_tag):
@@ -309,12 +311,21 @@ class Steering:
         self, asked: Asked, only: tuple[str, ...] | None = None, *, thorough: bool = False
     ) -> RankAnswer:
         now_s, roster = self.now_s(), self.roster
-        fleet = Fleet(roster, asked.package_id, now_s, self.notices.board.draining, only)
+        fleet = Seen(Fleet(roster, asked.package_id, now_s, self.notices.board.draining, only))
+        slow = self.paces.slow(asked.network, now_s)
         rings = self.atlas.rings(asked.place, None if only is None else roster.sites_of(only))
-        if slow := self.paces.slow(asked.network, now_s):
-            rings = demoted(rings, slow)
-        limits = replace(self._limits, blind=True) if roster.blind(now_s) else self._limits
-        return rank(asked, fleet, self.atlas, limits, rings=rings, thorough=thorough)
+        limits = replace(self.limits, blind=True) if roster.blind(now_s) else self.limits
+        answer = rank(
+            asked, fleet, self.atlas, limits, rings=demoted(rings, slow), thorough=thorough
+        )
+        if self.decisions.wanted and _sends_somewhere(asked, answer, only):
+            self.decisions.add(
+                decision_line(
+                    now_s, asked, fleet, answer, only=only, slow=slow, blind=limits.blind
+                ),
+                now_s,
+            )
+        return answer
 
     def _steering_url(self, token: str) -> str:
         return f"{self.public_url.rstrip('/')}/steer/{token}"
@@ -332,6 +343,13 @@ class Steering:
     def _for_pages(self, response: web.Response) -> web.Response:
         response.headers["Access-Control-Allow-Origin"] = self.settings.cors_origin
         return response
+
+
+def _sends_somewhere(asked: Asked, answer: RankAnswer, only: tuple[str, ...] | None) -> bool:
+    """A session begins, or is told to move: the rest is not worth a line."""
+    if only is None or not answer.pathways:
+        return asked.session_id != ""
+    return asked.current is not None and asked.current != answer.pathways[0].appliance_id
 
 
 def _own_name(call: Call) -> str:

@@ -114,6 +114,12 @@ class SteeringSettings(Settings):
     default_region: str = Field(
         "", description="Region of viewers whose network no site serves; empty: the first region"
     )
+    decision_log_bytes: int = Field(
+        64 * 1024**2,
+        ge=0,
+        le=2**40,
+        description="What the log of decisions may take (`nearcast steer replay`); 0: none",
+    )
     dns_listen: str = Field(
         "", description="Address and port of the name server, UDP and TCP; empty: none"
     )

@@ -7,7 +7,7 @@ while without words it is tried again.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 LEAST_WORDS = 10  # of a network about a site
@@ -72,6 +72,11 @@ class ThroughputBook:
         self._others[instance] = {(pace.network, pace.site): pace for pace in paces}
         for network, _ in self._others[instance]:
             self._judge(network, now_s)
+
+    def forget_instances(self, alive: Collection[str]) -> None:
+        """Other instances than these say nothing any more."""
+        for gone in self._others.keys() - set(alive):
+            del self._others[gone]
 
     def _judge(self, network: str, now_s: float) -> None:
         means = self._means(network, now_s)

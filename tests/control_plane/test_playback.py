@@ -228,3 +228,19 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+async def test_a_viewer_behind_a_trusted_proxy_is_placed_by_its_own_address(tmp_path: Path):
+    async with open_house(tmp_path, trusted_proxies=("127.0.0.0/8",)) as house:
+        title = await house.published()
+        headers = {
+            "Authorization": f"Bearer {await house.access_token('viewer')}",
+            "X-Forwarded-For": "203.0.113.1, 192.0.2.9",  # the first one is the viewer's own idea
+        }
+        body = {"title_id": title.title_id}
+        async with (
+            aiohttp.ClientSession(headers=headers) as browser,
+            browser.post(f"{house.url}/v1/sessions", json=body) as answer,
+        ):
+            assert answer.status == 201
+        assert house.steering.asked[-1].client == "192.0.2.9"

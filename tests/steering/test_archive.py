@@ -7,9 +7,11 @@ from structlog.testing import capture_logs
 
 from runtime.state import MemoryState, State, StateUnavailable, open_state
 from steering.archive import Archive
+from steering.doubts import Left
 from steering.roster import RosterBook
+from steering.throughput import ThroughputBook
 from tests.redis_server import redis_server
-from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report
+from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report, session_id
 
 P = package_id()
 
@@ -18,8 +20,9 @@ class Instance:
     """A steering of its own on a shared state."""
 
     def __init__(self, state: State) -> None:
-        self.roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=0)
-        self.archive = Archive(state, self.roster, forget_s=3600)
+        self.roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=100_000_000)
+        self.paces = ThroughputBook()
+        self.archive = Archive(state, self.roster, self.paces, forget_s=3600)
 
     def hear(self, sequence: int, now_s: float, *, load: float = 0.1) -> None:
         assert self.roster.hear(report(sequence=sequence, load=load), now_s)
@@ -73,9 +76,31 @@ async def test_instances_hear_each_other_s_news(state: State) -> None:
     assert one.roster.candidate("a1", P, NOW_S + 5, False).load == 0.8
 
 
+async def test_instances_share_what_players_say_and_whom_they_sent_where(state: State) -> None:
+    one, two = Instance(state), Instance(state)
+    one.hear(1, NOW_S)
+    await one.archive.sync(NOW_S)
+    await two.archive.sync(NOW_S)
+    for number in range(5):
+        two.roster.assign("a1", session_id(number))
+        two.roster.doubts.hear(Left("a1", session_id(number), f"192.0.{number}.0/24", NOW_S))
+    for _ in range(20):
+        one.paces.hear("net", "s1", 10e6, NOW_S)
+        two.paces.hear("net", "s0", 1e6, NOW_S)
+    assert one.paces.slow("net", NOW_S) == {}
+    for instance in (two, one, two):
+        await instance.archive.sync(NOW_S + 1)
+    assert one.paces.slow("net", NOW_S + 1) == two.paces.slow("net", NOW_S + 1) == {"s0": "s1"}
+    seen = one.roster.candidate("a1", P, NOW_S + 1, False)
+    assert seen.load == pytest.approx(0.1 + 5 * 0.1) and seen.suspected
+    one.hear(2, NOW_S + 5)  # its next report has the sessions in it
+    assert one.roster.candidate("a1", P, NOW_S + 5, False).load == pytest.approx(0.1)
+
+
 async def test_what_is_in_the_state_may_be_broken(state: State) -> None:
     await state.put("steering:report:a1", b'{"report":', 60)
     await state.put("steering:report:a2", b'{"heard_s": 1}', 60)
+    await state.put("steering:words:x", b"[1]", 60)
     instance = Instance(state)
     await instance.archive.sync(NOW_S)
     assert instance.roster.size == 0

@@ -58,7 +58,7 @@ def test_a_name_has_the_addresses_nearest_to_the_resolver() -> None:
 
 def test_the_network_of_the_client_counts_more_where_it_is_told() -> None:
     made = ask("X.Edge.EXAMPLE", ecs="2001:db8:1::7/64")
-    assert data(made) == ["127.0.2.1", "127.0.2.2"]
+    assert sorted(data(made)) == ["127.0.2.1", "127.0.2.2"]
     assert asked[-1][0] == "x"
     (option,) = made.options
     assert isinstance(option, dns.edns.ECSOption)
