@@ -131,20 +131,26 @@ def rank(
     free: list[_Judged] = []
     full: list[_Judged] = []
     skipped: list[Skipped] = []
+    sites = 0  # that have somebody to send viewers to
+    settled: list[_Judged] | None = None
     for slot, site in _visits(asked, fleet, atlas.rings(asked.place) if rings is None else rings):
         group = fleet.at(site)
         if not group:
             continue
+        before = len(free)
         for one in _judge(asked, group, slot, limits, skipped):
             (full if one.full else free).append(one)
-        if not thorough and len(free) >= asked.count:
-            chosen = _choose(free, asked.count)
-            if _settled(chosen, asked.count):
-                break
+        sites += len(free) > before
+        if thorough or len(free) < asked.count or (sites < 2 and asked.count >= MIN_PATHWAYS):
+            continue
+        chosen = _choose(free, asked.count)
+        if _settled(chosen, asked.count):
+            settled = chosen
+            break
     # A full appliance is better than none: it admits what it can, and the player has a choice.
     spared = max(0, min(MIN_PATHWAYS, asked.count) - len(free))
     full.sort()
-    chosen = _choose(free + full[:spared], asked.count)
+    chosen = settled or _choose(free + full[:spared], asked.count)
     skipped += [_skip(one.candidate, "L", one.full) for one in full[spared:]]
     skipped += _lacking(free, chosen, asked.count)
     skipped.sort(key=lambda one: one.appliance_id)
