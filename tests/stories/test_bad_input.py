@@ -151,15 +151,18 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 
 
 def test_steering_away_and_back(cluster: Running, film: dict[str, Any]) -> None:
-    """New sessions are refused with a sentence; a running one goes on."""
+    """New sessions start by the last copy of what it knew; a running one goes on."""
     session = cluster.nearcast("play", "Twelve", "--region", "north", "--player", "url")
     pid = cluster.pid_of("steering")
     os.kill(pid, signal.SIGSTOP)
     try:
-        answer = cluster.nearcast(
-            "play", "Twelve", "--region", "north", "--player", "url", check=False
-        )
+        other = cluster.nearcast("play", "Twelve", "--region", "north", "--player", "url")
+        assert other["pathways"][0]["site"] == "north"
+        assert len(other["pathways"]) >= 2
+        answer = cluster.nearcast("fleet", "list", check=False)
         assert (answer["code"], answer["status"]) == ("steering_unavailable", 503)
+        with urllib.request.urlopen(other["hls_url"], timeout=5) as manifest:
+            assert b"CONTENT-STEERING" not in manifest.read()
         url = session["pathways"][0]["url"] + session["base_path"] + "inventory.json"
         with urllib.request.urlopen(url, timeout=5) as running:
             assert running.status == 200
