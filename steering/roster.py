@@ -35,7 +35,8 @@ class Record(BaseModel):
     report: Report
     heard_s: float
     clock_skew_s: float
-    back_s: float = 0.0  # when it came back into service, if it was out of it
+    served: bool = False  # it has been in service
+    back_s: float = 0.0  # when it came back, if it was out of it meanwhile
 
 
 @dataclass(frozen=True, order=True)
@@ -89,8 +90,15 @@ class RosterBook:
         if known is None:
             self._make_room(now_s)
         skew_s = report.clock.timestamp() - now_s
-        back_s = self._back_s(known, report, now_s)
-        self._set(Record(report=report, heard_s=now_s, clock_skew_s=skew_s, back_s=back_s))
+        self._set(
+            Record(
+                report=report,
+                heard_s=now_s,
+                clock_skew_s=skew_s,
+                served=report.state not in _AWAY or (known is not None and known.served),
+                back_s=self._back_s(known, report, now_s),
+            )
+        )
         return True
 
     def take(self, appliance_id: str, message: Holdings) -> bool:
@@ -242,8 +250,8 @@ class RosterBook:
         return max(_FIRST_SHARE, back_for_s / self._recovery_s)
 
     def _back_s(self, known: Record | None, report: Report, now_s: float) -> float:
-        if known is None or report.state in _AWAY:
-            return 0.0
+        if known is None or not known.served or report.state in _AWAY:
+            return 0.0  # one that starts says that it is out, too, until its workers are there
         was_away = known.report.state in _AWAY or _age_s(known, now_s) > self._report_timeout_s
         return now_s if was_away else known.back_s
 

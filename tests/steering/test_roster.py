@@ -121,6 +121,7 @@ def test_one_that_is_back_takes_a_growing_share() -> None:
     def admits(now_s: float) -> float:
         return roster.candidate("a1", package_id(), now_s, False).admits
 
+    roster.hear(report(sequence=0, state="out"), NOW_S - 5)
     roster.hear(report(), NOW_S)
     assert admits(NOW_S) == 1.0  # new, which is not back
     roster.hear(report(sequence=2, state="draining"), NOW_S + 5)
