@@ -80,7 +80,7 @@ class SteeringSettings(Settings):
         description="From this load on (1.0 = its capacity) it gets no more viewers",
     )
     recovery_s: float = Field(
-        30.0,
+        0.0,
         ge=0,
         le=3600,
         description="Seconds in which one that is back takes more and more viewers",
