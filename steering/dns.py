@@ -167,7 +167,7 @@ class DnsServer:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self, listen: str) -> str:
-        """Answers from now on; returns address and port. Raises Problem `address_in_use`."""
+        """Answers from now on; returns address and port. Raises Problem `bad_settings`."""
         host, _, port = listen.rpartition(":")
         host = host.strip("[]")
         loop = asyncio.get_running_loop()
