@@ -21,6 +21,7 @@ from runtime.errors import Problem
 from runtime.log import logger
 
 POLL_S = 5.0
+_LIMITS = Limits(report_timeout_s=0.0)
 
 
 class Copy(BaseModel):
@@ -73,7 +74,10 @@ class Standby:
             return  # one that has just started knows nobody: what it knew before is better
         if raw:
             self._tag = sha256_of(raw)
-        await asyncio.to_thread(self._take, geography, roster)
+        try:
+            await asyncio.to_thread(self._take, geography, roster)
+        except ValueError as error:
+            raise Problem("steering_unavailable", f"Steering's map is wrong: {error}.") from None
         await asyncio.to_thread(self._write, Copy(geography=geography, roster=roster))
 
     def rank(self, request: RankRequest) -> RankAnswer | None:
@@ -87,7 +91,7 @@ class Standby:
         except KeyError:
             raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
         asked = Asked(request.package_id, place, request.count, session_id=request.session_id or "")
-        return rank(asked, _Fleet(self._by_site), atlas, Limits(), thorough=request.thorough)
+        return rank(asked, _Fleet(self._by_site), atlas, _LIMITS, thorough=request.thorough)
 
     def _take(self, geography: Geography, roster: Roster) -> None:
         if geography is not self._geography:
@@ -131,13 +135,13 @@ def _candidate(entry: RosterEntry) -> Candidate:
         host=host_of(report.url),
         state=report.state,
         bottleneck=report.bottleneck,
-        age_s=entry.age_s,
+        # Steering has judged, by its own settings: whoever was not alive is silent.
+        age_s=0.0 if entry.alive or report.state == "out" else entry.age_s,
         clock_skew_s=0.0,
         draining=entry.draining,
         load=report.load,
         capacity_bps=report.capacity_bps,
         held=0.0,
-        failing=not entry.alive,
     )
 
 

@@ -49,6 +49,7 @@ async def test_who_was_dead_or_draining_is_not_chosen(house: House):
     assert answer is not None
     assert [p.appliance_id for p in answer.pathways] == ["north-1"]
     assert [(s.appliance_id, s.code) for s in answer.skipped] == [(dead, "H")]
+    assert answer.skipped[0].why.startswith("silent")
 
 
 async def test_the_copy_outlives_a_restart_and_may_be_broken(house: House, tmp_path: Path):
