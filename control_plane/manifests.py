@@ -28,8 +28,6 @@ def mpd(package: Manifests, playing: Playing, limit: int) -> str:
 def _bases(pathways: Sequence[Pathway], base_path: str) -> list[hls.PathwayBase]:
     named = len(pathways) > 1
     return [
-        hls.PathwayBase(
-            pathway.appliance_id if named else None, pathway.url.rstrip("/") + base_path
-        )
+        hls.PathwayBase(pathway.appliance_id if named else None, pathway.base_of(base_path))
         for pathway in pathways
     ]

@@ -15,7 +15,16 @@ from control_plane.steering_client import SteeringClient
 from media.fleet import RankAnswer, RankRequest, Roster, RosterEntry
 from media.inventory import sha256_of
 from media.places import Atlas, Geography
-from media.rank import Asked, Candidate, Limits, host_of, rank
+from media.rank import (
+    Asked,
+    Candidate,
+    Limits,
+    Standing,
+    host_of,
+    rank,
+    standings,
+    with_last_resort,
+)
 from runtime.durable import write_durably
 from runtime.errors import Problem
 from runtime.log import logger
@@ -44,7 +53,7 @@ class Standby:
         self._geography: Geography | None = None
         self._atlas: Atlas | None = None
         self.roster: Roster | None = None
-        self._by_site: dict[str, list[Candidate]] = {}
+        self._fleet = _Fleet({})
         self._written = ""
         try:
             copy = Copy.model_validate_json(path.read_bytes())
@@ -83,15 +92,16 @@ class Standby:
     def rank(self, request: RankRequest) -> RankAnswer | None:
         """What steering would have answered, as far as can be told; None without a copy. Raises
         Problem `unknown_region`."""
-        atlas = self._atlas
-        if atlas is None:
+        atlas, geography = self._atlas, self._geography
+        if atlas is None or geography is None:
             return None
         try:
             place = atlas.place(request.client, request.region)
         except KeyError:
             raise Problem("unknown_region", f"There is no region {request.region!r}.") from None
         asked = Asked(request.package_id, place, request.count, session_id=request.session_id or "")
-        return rank(asked, _Fleet(self._by_site), atlas, _LIMITS, thorough=request.thorough)
+        answer = rank(asked, self._fleet, atlas, thorough=request.thorough)
+        return with_last_resort(answer, geography.last_resort_url)
 
     def _take(self, geography: Geography, roster: Roster) -> None:
         if geography is not self._geography:
@@ -100,7 +110,7 @@ class Standby:
         by_site: dict[str, list[Candidate]] = {}
         for entry in roster.appliances:
             by_site.setdefault(entry.report.site, []).append(_candidate(entry))
-        self.roster, self._by_site = roster, by_site
+        self.roster, self._fleet = roster, _Fleet(by_site)
 
     def _write(self, copy: Copy) -> None:
         """The map and who is where; loads change all the time, and are not worth a write."""
@@ -117,10 +127,13 @@ class Standby:
 
 class _Fleet:
     def __init__(self, by_site: dict[str, list[Candidate]]) -> None:
-        self._by_site = by_site
+        self._sites = {site: standings(group, _LIMITS) for site, group in by_site.items()}
 
-    def at(self, site: str) -> list[Candidate]:
-        return self._by_site.get(site, [])
+    def at(self, site: str) -> tuple[Standing, ...]:
+        return self._sites.get(site, ())
+
+    def held(self, appliance_id: str) -> float:
+        return 0.0
 
     def holds(self, site: str) -> bool:
         return False
@@ -141,7 +154,6 @@ def _candidate(entry: RosterEntry) -> Candidate:
         draining=entry.draining,
         load=report.load,
         capacity_bps=report.capacity_bps,
-        held=0.0,
     )
 
 

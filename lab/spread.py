@@ -171,4 +171,5 @@ def _ask(
     draining: frozenset[str] | set[str] = frozenset(),
 ) -> RankAnswer:
     asked = Asked(package(title), _PLACE, count, current, session_id)
-    return rank(asked, Fleet(roster, asked.package_id, _BEGIN_S + now_s, draining), ATLAS, _LIMITS)
+    fleet = Fleet(roster, asked.package_id, _BEGIN_S + now_s, _LIMITS, draining)
+    return rank(asked, fleet, ATLAS)

@@ -123,8 +123,8 @@ async def _rank(name: str, effort: Effort, tell: Callable[[str], None]) -> list[
         region = None if client else f"r{number % _REGIONS}"
         place = world.atlas.place(client, region)
         asked = Asked(packages[number], place, 3, session_id=f"ses_{number}")
-        fleet = Fleet(world.roster, asked.package_id, world.now_s)
-        answer = rank(asked, fleet, world.atlas, limits)
+        fleet = Fleet(world.roster, asked.package_id, world.now_s, limits)
+        answer = rank(asked, fleet, world.atlas)
         assert len(answer.pathways) == 3
 
     for number in range(_RANKINGS // 4):

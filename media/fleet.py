@@ -291,6 +291,13 @@ class Pathway(Wire):
     score: float
     reasons: tuple[str, ...]
 
+    def base_of(self, base_path: str) -> str:
+        """The address of a session's files there. `base_path` is the session's (`/{token}/{key}`),
+        of which the address takes the key alone if it has a place for it."""
+        if "{key}" in self.url:
+            return self.url.replace("{key}", base_path.split("/", 2)[2])
+        return self.url.rstrip("/") + base_path
+
 
 class Skipped(Wire):
     """An appliance that was passed over: H health, C content, D draining, L load."""

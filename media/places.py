@@ -205,6 +205,7 @@ class Geography(BaseModel):
     sites: tuple[Site, ...]
     default_region: str = ""
     routes: tuple[Route, ...] = ()
+    last_resort_url: str = ""  # behind all sites; not on the map
 
     def atlas(self, locate: Locate = lambda address: None) -> Atlas:
         """The atlas. Raises ValueError for contradictions."""

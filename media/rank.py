@@ -26,7 +26,7 @@ costs what the viewer's own corner of it does.
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
@@ -42,16 +42,18 @@ CALM_LOAD = 0.5
 BOUNDED_LOAD = 1.25
 # Of fewer appliances that fall silent nobody can say that it is us who do not hear them.
 LEAST_TO_DOUBT_US = 4
-_LAST_RESORT = 1_000_000.0  # beyond any nearness: 10 × (200 + 20,038 km)
+_BEHIND_ALL = 1_000_000.0  # beyond any nearness: 10 × (200 + 20,038 km)
+# The pathway behind all appliances; no appliance may have this name.
+LAST_RESORT = "last-resort"
 
 Code = Literal["H", "C", "D", "L"]
 
 
 class Candidate(NamedTuple):
-    """An appliance as ranking sees it. `held` is the share of the package on its disk, `load`
-    counts the viewers sent there since its report, and `admits` is the share of viewers that one
-    takes which is just back. `failing`: players leave it, and a probe confirms it; `suspected`:
-    they leave it, and the probe finds nothing."""
+    """An appliance as ranking sees it, whoever asks for whatever. `load` counts the viewers sent
+    there since its report, and `admits` is the share of viewers that one takes which is just back.
+    `failing`: players leave it, and a probe confirms it; `suspected`: they leave it, and the probe
+    finds nothing."""
 
     appliance_id: str
     site: str
@@ -64,17 +66,30 @@ class Candidate(NamedTuple):
     draining: bool
     load: float
     capacity_bps: int
-    held: float
     admits: float = 1.0
     suspected: bool = False
     failing: bool = False
 
 
-class Fleet(Protocol):
-    """The appliances, as far as they are asked about."""
+class Standing(NamedTuple):
+    """How a candidate stands among those of its site: `refused` with code and reason, or why it is
+    `full` or goes behind its siblings (`crowded`), each empty if it is not."""
 
-    def at(self, site: str, /) -> Sequence[Candidate]:
-        """Those of a site."""
+    candidate: Candidate
+    refused: tuple[Code, str] | None = None
+    full: str = ""
+    crowded: str = ""
+
+
+class Fleet(Protocol):
+    """The appliances, as far as they are asked about, and what they hold of the package asked
+    for."""
+
+    def at(self, site: str, /) -> Sequence[Standing]:
+        """Those of a site (`standings`)."""
+
+    def held(self, appliance_id: str, /) -> float:
+        """The share of the package on its disk."""
 
     def holds(self, site: str, /) -> bool:
         """One of the site holds the package whole."""
@@ -84,7 +99,7 @@ class Fleet(Protocol):
 class Asked:
     """Who wants what. `current` is where this viewer plays already: among equals it stays. One
     that plays badly (`starving`) is not sent to an appliance that is just back. Of the `network` it
-    may be known that a site is slow there (`demoted`)."""
+    may be known that a site is slow there (`demoted`). `only` these were offered, if not all."""
 
     package_id: str
     place: Place
@@ -93,6 +108,7 @@ class Asked:
     session_id: str = ""
     starving: bool = False
     network: str = ""
+    only: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,20 +122,10 @@ class Limits:
     blind: bool = False
 
 
-class _Judged(NamedTuple):
-    score: float
-    appliance_id: str
-    candidate: Candidate
-    nearness: Nearness
-    full: str  # why, if it is
-    crowded: str
-
-
 def rank(
     asked: Asked,
     fleet: Fleet,
     atlas: Atlas,
-    limits: Limits,
     *,
     rings: Sequence[Ring] | None = None,
     thorough: bool = False,
@@ -128,37 +134,58 @@ def rank(
     and why; of the whole fleet, if `thorough`. `rings` are the sites to look at, if not all
     (`Atlas.rings`). No pathways when no appliance is fit. The order within a site does not
     matter."""
-    free: list[_Judged] = []
-    full: list[_Judged] = []
-    skipped: list[Skipped] = []
-    sites = 0  # that have somebody to send viewers to
-    settled: list[_Judged] | None = None
-    for slot, site in _visits(asked, fleet, atlas.rings(asked.place) if rings is None else rings):
-        group = fleet.at(site)
-        if not group:
-            continue
-        before = len(free)
-        for one in _judge(asked, group, slot, limits, skipped):
-            (full if one.full else free).append(one)
-        sites += len(free) > before
-        if thorough or len(free) < asked.count or (sites < 2 and asked.count >= MIN_PATHWAYS):
-            continue
-        chosen = _choose(free, asked.count)
-        if _settled(chosen, asked.count):
-            settled = chosen
-            break
-    # A full appliance is better than none: it admits what it can, and the player has a choice.
-    spared = max(0, min(MIN_PATHWAYS, asked.count) - len(free))
-    full.sort()
-    chosen = settled or _choose(free + full[:spared], asked.count)
-    skipped += [_skip(one.candidate, "L", one.full) for one in full[spared:]]
-    skipped += _lacking(free, chosen, asked.count)
+    found = _decide(asked, fleet, atlas.rings(asked.place) if rings is None else rings, thorough)
+    skipped = [_skip(one.candidate, *one.refused) for one in found.refused if one.refused]
+    skipped += [_skip(one.candidate, "L", one.full) for one in found.full]
+    skipped += _lacking(found.free, found.chosen, asked.count)
     skipped.sort(key=lambda one: one.appliance_id)
     return RankAnswer(
         region=asked.place.region,
         site=asked.place.site,
-        pathways=tuple(_pathway(one, atlas, asked) for one in chosen),
+        pathways=tuple(_pathway(one, atlas, asked) for one in found.chosen),
         skipped=tuple(skipped),
+    )
+
+
+def order(asked: Asked, fleet: Fleet, rings: Sequence[Ring]) -> list[str]:
+    """The ids of what `rank` answers, for those who need no reasons: at a third of the cost."""
+    return [one.appliance_id for one in _decide(asked, fleet, rings).chosen]
+
+
+def with_last_resort(answer: RankAnswer, url: str) -> RankAnswer:
+    """The answer with one pathway more, behind all appliances, if there is an address for it: where
+    none is fit, it stands alone."""
+    if not url:
+        return answer
+    behind = Pathway(
+        appliance_id=LAST_RESORT,
+        site=LAST_RESORT,
+        region=answer.region,
+        url=url,
+        score=2 * _BEHIND_ALL,
+        reasons=("behind all appliances",),
+    )
+    return answer.model_copy(update={"pathways": (*answer.pathways, behind)})
+
+
+def standings(group: Sequence[Candidate], limits: Limits) -> tuple[Standing, ...]:
+    """How those of a site stand. This is the same for all who ask within a moment, so it need not
+    be found out for each of them."""
+    blind = limits.blind
+    if not blind and len(group) >= LEAST_TO_DOUBT_US:
+        blind = vanished((one.age_s for one in group), limits.report_timeout_s)
+    refusals = [refusal(candidate, limits, blind=blind) for candidate in group]
+    loads = [one.load for one, refused in zip(group, refusals, strict=True) if refused is None]
+    bound = max(CALM_LOAD, BOUNDED_LOAD * math.fsum(loads) / len(loads)) if loads else 0.0
+    return tuple(
+        Standing(candidate, refused)
+        if refused is not None
+        else Standing(
+            candidate,
+            full=f"load {candidate.load:.2f}" if candidate.load >= limits.full_load else "",
+            crowded=_crowded(candidate, bound, limits),
+        )
+        for candidate, refused in zip(group, refusals, strict=True)
     )
 
 
@@ -216,6 +243,25 @@ def vanished(ages_s: Iterable[float], report_timeout_s: float) -> bool:
     return together > heard and heard + together >= LEAST_TO_DOUBT_US
 
 
+class _Judged(NamedTuple):
+    """A candidate that is fit, for one viewer. They sort by score, and then by id."""
+
+    score: float
+    appliance_id: str
+    candidate: Candidate
+    nearness: Nearness
+    held: float
+    full: str
+    crowded: str
+
+
+class _Decision(NamedTuple):
+    chosen: list[_Judged]
+    free: list[_Judged]  # those chosen among them
+    full: list[_Judged]  # without those
+    refused: list[Standing]
+
+
 class _Slot(NamedTuple):
     """A site's place: how near, and the how-manieth of those that are equally near, each of which
     has this `share` of a step."""
@@ -223,6 +269,34 @@ class _Slot(NamedTuple):
     nearness: Nearness
     number: int
     share: float
+
+
+def _decide(asked: Asked, fleet: Fleet, rings: Iterable[Ring], thorough: bool = False) -> _Decision:
+    only, count = asked.only, asked.count
+    free: list[_Judged] = []
+    full: list[_Judged] = []
+    refused: list[Standing] = []
+    sites = 0  # that have somebody to send viewers to
+    for slot, site in _visits(asked, fleet, rings):
+        before = len(free)
+        for standing in fleet.at(site):
+            if only is not None and standing.candidate.appliance_id not in only:
+                continue
+            if standing.refused is not None:
+                refused.append(standing)
+                continue
+            one = _judge(asked, fleet, standing, slot)
+            (full if one.full else free).append(one)
+        sites += len(free) > before
+        if thorough or len(free) < count or (sites < 2 and count >= MIN_PATHWAYS):
+            continue
+        chosen = _choose(free, count)
+        if _settled(chosen, count):
+            return _Decision(chosen, free, full, refused)
+    # A full appliance is better than none: it admits what it can, and the player has a choice.
+    spared = max(0, min(MIN_PATHWAYS, count) - len(free))
+    full.sort()
+    return _Decision(_choose(free + full[:spared], count), free, full[spared:], refused)
 
 
 def _visits(asked: Asked, fleet: Fleet, rings: Iterable[Ring]) -> Iterator[tuple[_Slot, str]]:
@@ -238,49 +312,27 @@ def _visits(asked: Asked, fleet: Fleet, rings: Iterable[Ring]) -> Iterator[tuple
             yield _Slot(nearness, number, 1 / len(line)), site
 
 
-def _judge(
-    asked: Asked,
-    group: Sequence[Candidate],
-    slot: _Slot,
-    limits: Limits,
-    skipped: list[Skipped],
-) -> list[_Judged]:
-    """Those of a site that are fit; the others are `skipped`."""
-    blind = limits.blind
-    if not blind and len(group) >= LEAST_TO_DOUBT_US:
-        blind = vanished((one.age_s for one in group), limits.report_timeout_s)
-    fit = []
-    for candidate in group:
-        refused = refusal(candidate, limits, blind=blind)
-        if refused is None:
-            fit.append(candidate)
-        else:
-            skipped.append(_skip(candidate, *refused))
-    if not fit:
-        return []
-    bound = max(CALM_LOAD, BOUNDED_LOAD * math.fsum([one.load for one in fit]) / len(fit))
-    nearness, number, share = slot
-    judged = []
-    for candidate in fit:
-        stays = candidate.appliance_id == asked.current
-        full = "" if stays else _not_yet(asked, candidate)
-        if candidate.load >= limits.full_load:
-            full = f"load {candidate.load:.2f}"
-        crowded = "" if stays else _crowded(candidate, bound, limits)
-        content = 0 if candidate.held >= 1 else 1 if candidate.held > 0 else 2
-        within: float = 10 * number + 2 * content + (crowded != "")
-        if not stays:
-            within += _spread(asked.package_id, candidate)
-        score = _LAST_RESORT * (full != "") + 10 * nearness.steps + share * within
-        judged.append(_Judged(score, candidate.appliance_id, candidate, nearness, full, crowded))
-    return judged
+def _judge(asked: Asked, fleet: Fleet, standing: Standing, slot: _Slot) -> _Judged:
+    """One that is fit."""
+    candidate, _, full, crowded = standing
+    appliance_id = candidate.appliance_id
+    held = fleet.held(appliance_id)
+    within: float = 10 * slot.number + (0 if held >= 1 else 2 if held > 0 else 4)
+    if appliance_id == asked.current:
+        crowded = ""
+    else:
+        if candidate.admits < 1:
+            full = full or _not_yet(asked, candidate)
+        within += (crowded != "") + _spread(asked.package_id, candidate)
+    score = 10 * slot.nearness.steps + slot.share * within
+    if full:
+        score += _BEHIND_ALL
+    return _Judged(score, appliance_id, candidate, slot.nearness, held, full, crowded)
 
 
 def _not_yet(asked: Asked, candidate: Candidate) -> str:
     """Why one that is just back is not for this viewer, if it is not."""
     share = candidate.admits
-    if share >= 1:
-        return ""
     chance = _chance(asked.session_id, candidate.appliance_id)
     return f"just back, for {share:.0%} of viewers" if asked.starving or chance >= share else ""
 
@@ -340,11 +392,11 @@ def _settled(chosen: Sequence[_Judged], count: int) -> bool:
 
 def _lacking(free: Sequence[_Judged], chosen: Sequence[_Judged], count: int) -> list[Skipped]:
     """Those left out that hold nothing of the package while `count` others as near hold it."""
-    holders = sorted(one.nearness.steps for one in free if one.candidate.held >= 1)
+    holders = sorted(one.nearness.steps for one in free if one.held >= 1)
     taken = {one.appliance_id for one in chosen}
     skipped = []
     for one in free:
-        if one.appliance_id in taken or one.candidate.held > 0:
+        if one.appliance_id in taken or one.held > 0:
             continue
         as_near = bisect_right(holders, one.nearness.steps)
         if as_near >= count:
@@ -354,7 +406,7 @@ def _lacking(free: Sequence[_Judged], chosen: Sequence[_Judged], count: int) -> 
 
 def _pathway(one: _Judged, atlas: Atlas, asked: Asked) -> Pathway:
     candidate = one.candidate
-    reasons = [one.nearness.why, _content(candidate.held), f"load {candidate.load:.2f}"]
+    reasons = [one.nearness.why, _content(one.held), f"load {candidate.load:.2f}"]
     if candidate.appliance_id == asked.current:
         reasons.append("plays here already")
     if one.crowded:

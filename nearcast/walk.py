@@ -70,7 +70,7 @@ class Walker:
     async def _media_playlists(self, http: aiohttp.ClientSession) -> list[str]:
         """The first pathway's media playlists, as paths of the package."""
         text = await _text(http, self.walk.session.hls_url)
-        first = self._pathways[0].url + self.walk.session.base_path
+        first = self._pathways[0].base_of(self.walk.session.base_path)
         listed = read_multivariant(text, self.walk.session.hls_url)
         uris = [variant.uri for variant in listed.variants]
         uris += [audio.uri for audio in listed.media if audio.uri]
@@ -107,7 +107,7 @@ class Walker:
         while self._pathways:
             pathway = self._pathways[0]
             try:
-                async with http.get(pathway.url + self.walk.session.base_path + path) as answer:
+                async with http.get(pathway.base_of(self.walk.session.base_path) + path) as answer:
                     answer.raise_for_status()
                     data = await answer.content.read(-1)
                 if path.endswith(".m4s"):

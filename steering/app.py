@@ -7,6 +7,7 @@ from pathlib import Path
 import dns.name
 
 from media.keys import Identity
+from media.rank import Limits
 from media.token import sign_machine_token
 from runtime.api import make_app
 from runtime.client import Client
@@ -26,11 +27,13 @@ from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
 from steering.prober import Prober
 from steering.purges import PurgeDesk
+from steering.ranker import Ranker
 from steering.roster import RosterBook
 from steering.route_files import read_routes
 from steering.routes import routes
 from steering.server import Steering
 from steering.settings import SteeringSettings
+from steering.steer import SteerDesk
 from steering.throughput import ThroughputBook
 
 NAME = "steering"
@@ -62,17 +65,24 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         authorize=lambda: sign_machine_token(identity, "control", int(time.time())),
     )
     notices = NoticeDesk(data / NAME / "notices.json")
+    limits = Limits(settings.report_timeout_s, settings.clock_skew_s, settings.full_load)
     decisions = DecisionLog(
         data / NAME / "decisions.jsonl",
         settings.decision_log_bytes,
-        lambda: map_line(geography, settings.session_bps, steering.limits),
+        lambda: map_line(geography, settings.session_bps, limits),
         lambda now_s: fleet_line(now_s, roster.everyone(now_s, notices.board.draining)),
     )
+    metrics = SteeringMetrics()
+    ranker = Ranker(limits, atlas, roster, notices, paces, decisions)
+    contexts = Contexts.open(secrets / "steering-context.key")
+    desk = SteerDesk(settings, ranker, contexts, paces, metrics)
     steering = Steering(
         settings=settings,
         geography=geography,
         atlas=atlas,
         roster=roster,
+        ranker=ranker,
+        desk=desk,
         archive=Archive(state, roster, paces, settings.forget_s),
         notices=notices,
         purges=PurgeDesk(
@@ -86,17 +96,14 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         catalog=PackageCatalog(
             control_plane, data / NAME / "packages.json", settings.catalog_poll_s
         ),
-        paces=paces,
-        contexts=Contexts.open(secrets / "steering-context.key"),
-        metrics=SteeringMetrics(),
-        decisions=decisions,
-        public_url=settings.public_url,
+        contexts=contexts,
+        metrics=metrics,
     )
     _watch(steering)
     await steering.archive.sync(time.time())
     gate = MachineGate(secrets / "trust.json", NAME)
     runner, url = await serve_http(make_app(routes(steering), gate.authenticate), settings.listen)
-    steering.public_url = settings.public_url or url
+    desk.public_url = settings.public_url or url
     names = DnsServer(
         Zone(
             dns.name.from_text(settings.dns_zone),

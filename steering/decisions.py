@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from media.fleet import RankAnswer
-from media.places import Atlas, Geography, Place, Ring
-from media.rank import Asked, Candidate, Fleet, Limits, demoted, rank
+from media.places import Atlas, Geography, Place
+from media.rank import Asked, Candidate, Fleet, Limits, Standing, demoted, rank, standings
 
 _FIELDS = Candidate._fields
 
@@ -25,18 +25,24 @@ class Seen:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._at: dict[str, Sequence[Candidate]] = {}
+        self._at: dict[str, Sequence[Standing]] = {}
+        self.shares: dict[str, float] = {}
         self.holding: dict[str, bool] = {}
 
     @property
     def candidates(self) -> list[Candidate]:
         """All that were looked at."""
-        return [one for group in self._at.values() for one in group]
+        return [standing.candidate for group in self._at.values() for standing in group]
 
-    def at(self, site: str) -> Sequence[Candidate]:
+    def at(self, site: str) -> Sequence[Standing]:
         """See `Fleet`."""
         self._at[site] = group = self._fleet.at(site)
         return group
+
+    def held(self, appliance_id: str) -> float:
+        """See `Fleet`."""
+        self.shares[appliance_id] = share = self._fleet.held(appliance_id)
+        return share
 
     def holds(self, site: str) -> bool:
         """See `Fleet`."""
@@ -67,7 +73,6 @@ def decision_line(
     seen: Seen,
     answer: RankAnswer,
     *,
-    only: Sequence[str] | None,
     slow: Mapping[str, str],
     blind: bool,
 ) -> str:
@@ -82,10 +87,11 @@ def decision_line(
         count=asked.count,
         current=asked.current,
         starving=asked.starving,
-        only=None if only is None else list(only),
+        only=None if asked.only is None else list(asked.only),
         slow=dict(slow),
         blind=blind,
         seen=[list(one) for one in seen.candidates],
+        held={one: share for one, share in seen.shares.items() if share > 0},
         holding=[site for site, held in seen.holding.items() if held],
         chosen=[pathway.appliance_id for pathway in answer.pathways],
         skipped={one.appliance_id: one.code for one in answer.skipped},
@@ -164,26 +170,25 @@ class _Again:
 
     def decide(self, line: Mapping[str, Any]) -> tuple[str | None, RankAnswer]:
         """Where the viewer went first then, and the answer of now."""
-        only = line["only"]
         region, site, others = line["place"]
         place = Place(region, site, tuple(others))
         asked = Asked(
             line["package"], place, line["count"], line["current"], line["session"],
-            line["starving"], line["network"],
+            line["starving"], line["network"], line["only"],
         )  # fmt: skip
         by_id = {one.appliance_id: one for one in self.fleet}
         by_id |= {one[0]: _candidate(one) for one in line["seen"]}
         fleet = _Paper(
-            (self._changed(one) for one in by_id.values()
-             if only is None or one.appliance_id in only),
+            map(self._changed, by_id.values()),
+            line["held"],
             frozenset(line["holding"]),
-        )  # fmt: skip
-        rings: Sequence[Ring] = self.atlas.rings(
-            place, None if only is None else tuple(sorted(fleet.sites))
+            replace(self._limits, blind=line["blind"]),
         )
-        rings = demoted(rings, line["slow"])
-        limits = replace(self._limits, blind=line["blind"])
-        answer = rank(asked, fleet, self.atlas, limits, rings=rings)
+        sites = None
+        if asked.only is not None:
+            sites = tuple(sorted({by_id[one].site for one in asked.only if one in by_id}))
+        rings = demoted(self.atlas.rings(place, sites), line["slow"])
+        answer = rank(asked, fleet, self.atlas, rings=rings)
         before = line["chosen"][0] if line["chosen"] else None
         first = answer.pathways[0].appliance_id if answer.pathways else None
         self._note(line["session"], before, first)
@@ -216,14 +221,25 @@ class _Again:
 
 
 class _Paper:
-    def __init__(self, candidates: Iterable[Candidate], holding: frozenset[str]) -> None:
-        self.sites: dict[str, list[Candidate]] = {}
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        held: Mapping[str, float],
+        holding: frozenset[str],
+        limits: Limits,
+    ) -> None:
+        self._sites: dict[str, list[Candidate]] = {}
         for one in candidates:
-            self.sites.setdefault(one.site, []).append(one)
+            self._sites.setdefault(one.site, []).append(one)
+        self._held = held
         self._holding = holding
+        self._limits = limits
 
-    def at(self, site: str) -> list[Candidate]:
-        return self.sites.get(site, [])
+    def at(self, site: str) -> tuple[Standing, ...]:
+        return standings(self._sites.get(site, ()), self._limits)
+
+    def held(self, appliance_id: str) -> float:
+        return self._held.get(appliance_id, 0.0)
 
     def holds(self, site: str) -> bool:
         return site in self._holding

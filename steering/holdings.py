@@ -1,9 +1,12 @@
 """What appliances hold, from their snapshots and deltas. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from media.fleet import MAX_HELD, MAX_PLAN_ITEMS, Held, Holdings
+from media.fleet import MAX_HELD, Held, Holdings
 from runtime.errors import Problem
+
+_NOBODY: Mapping[str, float] = {}
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Shelves:
 
     def __init__(self) -> None:
         self._shelves: dict[str, Shelf] = {}
-        self._widest: dict[str, int] = {}
+        self._widest: dict[str, int] = {}  # renditions, by package
+        self._shares: dict[str, dict[str, float]] = {}  # by package and appliance
 
     def take(self, appliance_id: str, message: Holdings) -> bool:
         """The message counts; returns whether it was news, False for one that came too late.
@@ -59,7 +63,9 @@ class Shelves:
         same_boot = shelf is not None and shelf.boot_id == message.boot_id
         if shelf is not None and same_boot and message.sequence < shelf.sequence:
             return False
+        changed = {held.package_id for held in message.held}
         if message.snapshot:
+            changed.update(shelf.packages if shelf is not None else ())
             shelf = Shelf(message.boot_id, message.sequence)
         elif shelf is None or not same_boot or message.sequence > shelf.sequence + 1:
             raise Problem("holdings_gap")
@@ -71,12 +77,15 @@ class Shelves:
             shelf.put(held)
         shelf.sequence = message.sequence
         self._shelves[appliance_id] = shelf
-        self._widen(shelf, {held.package_id for held in message.held})
+        for package_id in changed:
+            self._share_anew(appliance_id, shelf, package_id)
         return True
 
     def drop(self, appliance_id: str) -> None:
         """Nothing is known of this appliance."""
-        self._shelves.pop(appliance_id, None)
+        shelf = self._shelves.pop(appliance_id, None)
+        for package_id in shelf.packages if shelf is not None else ():
+            self._take_off(appliance_id, package_id)
 
     def get(self, appliance_id: str) -> Shelf | None:
         """Its shelf, or None before its first snapshot."""
@@ -84,11 +93,11 @@ class Shelves:
 
     def share(self, appliance_id: str, package_id: str) -> float:
         """How much of the package the appliance holds, from 0 to 1."""
-        shelf = self._shelves.get(appliance_id)
-        renditions = shelf.packages.get(package_id) if shelf else None
-        if not renditions:
-            return 0.0
-        return sum(renditions.values()) / max(self._widest.get(package_id, 1), len(renditions))
+        return self.shares(package_id).get(appliance_id, 0.0)
+
+    def shares(self, package_id: str) -> Mapping[str, float]:
+        """The same for all who hold something of the package."""
+        return self._shares.get(package_id, _NOBODY)
 
     def whole_packages(self, appliance_id: str) -> int:
         """How many packages the appliance holds whole."""
@@ -96,15 +105,23 @@ class Shelves:
         packages = shelf.packages if shelf else {}
         return sum(self.share(appliance_id, package_id) >= 1.0 for package_id in packages)
 
-    def _widen(self, shelf: Shelf, package_ids: set[str]) -> None:
-        if len(self._widest) > MAX_PLAN_ITEMS:  # forget packages that nobody holds any more
-            self._widest.clear()
-            for other in self._shelves.values():
-                self._note_widths(other, set(other.packages))
-        self._note_widths(shelf, package_ids)
+    def _share_anew(self, appliance_id: str, shelf: Shelf, package_id: str) -> None:
+        """The shelf has changed here."""
+        renditions = shelf.packages.get(package_id)
+        if not renditions:
+            self._take_off(appliance_id, package_id)
+            return
+        shares = self._shares.setdefault(package_id, {})
+        width = self._widest.get(package_id, 0)
+        if len(renditions) > width:
+            for other, share in shares.items():
+                shares[other] = share * width / len(renditions)
+            width = self._widest[package_id] = len(renditions)
+        shares[appliance_id] = sum(renditions.values()) / width
 
-    def _note_widths(self, shelf: Shelf, package_ids: set[str]) -> None:
-        for package_id in package_ids:
-            width = len(shelf.packages.get(package_id, ()))
-            if width > self._widest.get(package_id, 0):
-                self._widest[package_id] = width
+    def _take_off(self, appliance_id: str, package_id: str) -> None:
+        shares = self._shares.get(package_id, {})
+        shares.pop(appliance_id, None)
+        if not shares:  # nobody holds it any more
+            self._shares.pop(package_id, None)
+            self._widest.pop(package_id, None)

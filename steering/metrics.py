@@ -1,8 +1,12 @@
 """What steering counts, for Prometheus."""
 
 from collections.abc import Callable
+from functools import cache
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Protocol = Literal["hls", "dash"]
 
 _THROUGHPUT_BUCKETS = tuple(million * 1e6 for million in (0.5, 1, 2, 5, 10, 20, 50, 100, 500))
 
@@ -21,14 +25,26 @@ class SteeringMetrics:
         self.plans = counter("plans", "Plans asked for", "answer")
         self.ranks = counter("ranks", "Rankings made for the control plane", "outcome")
         self.skipped = counter("skipped", "Appliances passed over in rankings", "code")
-        self.manifests = counter("manifests", "Steering manifests given", "protocol", "outcome")
-        self.throughput = Histogram(
+        self._manifests = counter("manifests", "Steering manifests given", "protocol", "outcome")
+        self._throughput = Histogram(
             "nearcast_steering_player_throughput_bits_per_second",
             "What players measured, by their own word",
             ("protocol",),
             buckets=_THROUGHPUT_BUCKETS,
             registry=registry,
         )
+
+        # Looking up a child by its labels costs as much as a ranking does.
+        self._steered = cache(self._manifests.labels)
+        self._measured = cache(self._throughput.labels)
+
+    def steered(self, protocol: Protocol, outcome: Literal["ranked", "expired"]) -> None:
+        """A steering manifest was given."""
+        self._steered(protocol, outcome).inc()
+
+    def measured(self, protocol: Protocol, throughput_bps: float) -> None:
+        """A player measured this."""
+        self._measured(protocol).observe(throughput_bps)
 
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""

@@ -6,15 +6,16 @@ read by others (see `archive`).
 
 import math
 from bisect import insort
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from media.fleet import Holdings, Report, Roster, RosterEntry
 from media.places import Atlas
-from media.rank import Candidate, host_of, vanished
+from media.rank import LAST_RESORT, Candidate, Limits, Standing, host_of, standings, vanished
 from runtime.errors import Problem
 from steering.doubts import Doubts
 from steering.holdings import Shelves
@@ -23,7 +24,7 @@ from steering.holdings import Shelves
 MAX_APPLIANCES = 10_000
 # Sessions sent to one appliance between two reports; it is full long before.
 MAX_ASSIGNED = 100_000
-_LOOK_S = 1.0  # between two looks at how much of the fleet is silent
+_LOOK_S = 1.0  # for so long the fleet is taken to be as it was seen, unless there is news of it
 _FIRST_SHARE = 0.1  # of viewers, to one that is back
 _AWAY = ("out", "draining")
 
@@ -35,8 +36,8 @@ class Record(BaseModel):
     report: Report
     heard_s: float
     clock_skew_s: float
-    served: bool = False  # it has been in service
-    back_s: float = 0.0  # when it came back, if it was out of it meanwhile
+    served_s: float = 0.0  # when it was last heard to be in service, if it ever was
+    back_s: float = 0.0  # when it came back, if it was away meanwhile
 
 
 @dataclass(frozen=True, order=True)
@@ -70,6 +71,8 @@ class RosterBook:
         self._records: dict[str, Record] = {}
         self._by_site: dict[str, list[str]] = {}
         self._blind, self._looked_s = False, -math.inf
+        self._hears_since_s: float | None = None
+        self._views: dict[str, _View] = {}  # by site
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
         self._others: dict[str, dict[str, int]] = {}  # the same of other instances, counted
         self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
@@ -78,8 +81,11 @@ class RosterBook:
     def hear(self, report: Report, now_s: float) -> bool:
         """The report counts; returns whether it was news. One that is older than the newest of the
         same boot is ignored. Raises Problem for an unknown site, and when the roster is full."""
+        if report.appliance_id == LAST_RESORT:
+            raise Problem("invalid_field", f"No appliance may be called {LAST_RESORT!r}.")
         if report.site not in self._atlas.sites:
             raise Problem("invalid_field", f"site: steering knows no site {report.site!r}.")
+        self.blind(now_s)
         known = self.get(report.appliance_id)
         if (
             known is not None
@@ -89,14 +95,15 @@ class RosterBook:
             return False
         if known is None:
             self._make_room(now_s)
+        serves = report.state not in _AWAY
         skew_s = report.clock.timestamp() - now_s
         self._set(
             Record(
                 report=report,
                 heard_s=now_s,
                 clock_skew_s=skew_s,
-                served=report.state not in _AWAY or (known is not None and known.served),
-                back_s=self._back_s(known, report, now_s),
+                served_s=now_s if serves else known.served_s if known is not None else 0.0,
+                back_s=self._back_s(known, now_s) if serves else 0.0,
             )
         )
         return True
@@ -125,6 +132,7 @@ class RosterBook:
         """A session was sent there. It counts as load until the appliance's next report: once,
         however often its player asks."""
         if appliance_id in self._records:
+            self._views.pop(self._records[appliance_id].report.site, None)
             sessions = self._assigned.setdefault(appliance_id, set())
             if len(sessions) < MAX_ASSIGNED:
                 sessions.add(session_id)
@@ -137,6 +145,7 @@ class RosterBook:
     def hear_assigned(self, instance: str, counts: Mapping[str, int]) -> None:
         """So many sessions were sent there by another instance, by its latest word."""
         self._others[instance] = dict(counts)
+        self._views.clear()
 
     def forget_instances(self, alive: Collection[str]) -> None:
         """Other instances than these say nothing any more."""
@@ -177,9 +186,21 @@ class RosterBook:
         """The appliances of a site, by id."""
         return self._by_site.get(site, ())
 
+    def standings(
+        self, site: str, now_s: float, draining: Set[str], limits: Limits
+    ) -> tuple[Standing, ...]:
+        """How the appliances of a site stand. They are looked at once a second, and when there is
+        news of them, not for every viewer."""
+        view = self._views.get(site)
+        given = (limits, draining)
+        if view is None or view.given != given or not 0 <= now_s - view.at_s < _LOOK_S:
+            group = [self.candidate(one, now_s, one in draining) for one in self.at_site(site)]
+            view = self._views[site] = _View(given, now_s, standings(group, limits))
+        return view.standings
+
     def everyone(self, now_s: float, draining: Collection[str]) -> list[Candidate]:
-        """The whole fleet, whatever it holds."""
-        return [self.candidate(one, "", now_s, one in draining) for one in self._records]
+        """The whole fleet."""
+        return [self.candidate(one, now_s, one in draining) for one in self._records]
 
     def sites_of(self, appliance_ids: Iterable[str]) -> tuple[str, ...]:
         """The sites of those that are known, each once, in order."""
@@ -195,6 +216,8 @@ class RosterBook:
         if not 0 <= now_s - self._looked_s < _LOOK_S:
             ages = (_age_s(record, now_s) for record in self._records.values())
             self._blind, self._looked_s = vanished(ages, self._report_timeout_s), now_s
+            if self._blind or self._hears_since_s is None:
+                self._hears_since_s = now_s
         return self._blind
 
     def entries(self, now_s: float, draining: Collection[str]) -> Roster:
@@ -213,9 +236,7 @@ class RosterBook:
         entries.sort(key=lambda entry: (entry.report.site, entry.report.appliance_id))
         return Roster(appliances=tuple(entries))
 
-    def candidate(
-        self, appliance_id: str, package_id: str, now_s: float, draining: bool
-    ) -> Candidate:
+    def candidate(self, appliance_id: str, now_s: float, draining: bool) -> Candidate:
         """The appliance as ranking sees it."""
         record = self._records[appliance_id]
         report = record.report
@@ -224,7 +245,7 @@ class RosterBook:
         for counts in self._others.values():
             sent += counts.get(appliance_id, 0)
         assigned_bps = sent * self._session_bps
-        return Candidate(  # by place: names would cost a third more, a thousand times a second
+        return Candidate(
             appliance_id,
             report.site,
             report.url,
@@ -236,7 +257,6 @@ class RosterBook:
             draining,
             report.load + assigned_bps / report.capacity_bps,
             report.capacity_bps,
-            self.shelves.share(appliance_id, package_id),
             self._admits(record, now_s),
             doubt == "suspected",
             doubt == "failing",
@@ -249,11 +269,14 @@ class RosterBook:
             return 1.0
         return max(_FIRST_SHARE, back_for_s / self._recovery_s)
 
-    def _back_s(self, known: Record | None, report: Report, now_s: float) -> float:
-        if known is None or not known.served or report.state in _AWAY:
-            return 0.0  # one that starts says that it is out, too, until its workers are there
-        was_away = known.report.state in _AWAY or _age_s(known, now_s) > self._report_timeout_s
-        return now_s if was_away else known.back_s
+    def _back_s(self, known: Record | None, now_s: float) -> float:
+        """When one that serves came back. One that starts is new, not back, and one that was away
+        for a moment only never was."""
+        if known is None or known.served_s == 0:
+            return 0.0
+        # While it was we who did not hear, nobody was away.
+        away_s = min(abs(now_s - known.served_s), now_s - (self._hears_since_s or now_s))
+        return now_s if away_s > self._report_timeout_s else known.back_s
 
     def _set(self, record: Record) -> None:
         appliance_id, site = record.report.appliance_id, record.report.site
@@ -261,8 +284,10 @@ class RosterBook:
         if known is None or known.report.site != site:
             if known is not None:
                 self._by_site[known.report.site].remove(appliance_id)
+                self._views.pop(known.report.site, None)
             insort(self._by_site.setdefault(site, []), appliance_id)
         self._records[appliance_id] = record
+        self._views.pop(site, None)
         self._assigned.pop(appliance_id, None)
         for counts in self._others.values():
             counts.pop(appliance_id, None)
@@ -280,33 +305,49 @@ class RosterBook:
     def _drop(self, appliance_id: str) -> None:
         record = self._records.pop(appliance_id)
         self._by_site[record.report.site].remove(appliance_id)
+        self._views.pop(record.report.site, None)
         self._assigned.pop(appliance_id, None)
         self._starving.pop(appliance_id, None)
         self.shelves.drop(appliance_id)
 
 
-@dataclass(frozen=True)
 class Fleet:
-    """The appliances to rank for a package: all, or those of `only`."""
+    """The appliances to rank for a package, as `media.rank` asks for them."""
 
-    book: RosterBook
-    package_id: str
-    now_s: float
-    draining: Collection[str] = ()
-    only: Collection[str] | None = None
+    def __init__(
+        self,
+        book: RosterBook,
+        package_id: str,
+        now_s: float,
+        limits: Limits,
+        draining: Set[str] = frozenset(),
+    ) -> None:
+        self._book = book
+        self._now_s = now_s
+        self._limits = limits
+        self._draining = draining
+        self._shares = book.shelves.shares(package_id)
 
-    def at(self, site: str) -> list[Candidate]:
+    def at(self, site: str) -> tuple[Standing, ...]:
         """Those of a site."""
-        return [
-            self.book.candidate(one, self.package_id, self.now_s, one in self.draining)
-            for one in self.book.at_site(site)
-            if self.only is None or one in self.only
-        ]
+        return self._book.standings(site, self._now_s, self._draining, self._limits)
+
+    def held(self, appliance_id: str) -> float:
+        """The share of the package that the appliance holds."""
+        return self._shares.get(appliance_id, 0.0)
 
     def holds(self, site: str) -> bool:
         """One of the site holds the package whole."""
-        share = self.book.shelves.share
-        return any(share(one, self.package_id) >= 1 for one in self.book.at_site(site))
+        shares = self._shares
+        return any(shares.get(one, 0.0) >= 1 for one in self._book.at_site(site))
+
+
+class _View(NamedTuple):
+    """How a site stood at a time, with these limits and drains."""
+
+    given: tuple[Limits, Set[str]]
+    at_s: float
+    standings: tuple[Standing, ...]
 
 
 _host = lru_cache(MAX_APPLIANCES)(host_of)

@@ -15,6 +15,7 @@ from media.fleet import (
     ReportAnswer,
     RevokeRequest,
     Roster,
+    SteeringManifest,
     TombstoneRequest,
 )
 from media.ids import JobId, Name, PackageId
@@ -22,7 +23,8 @@ from media.places import Geography
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Route, described
 from steering.manifests import SteerQuery
-from steering.server import MANIFEST_TYPE, Health, Since, Steering
+from steering.server import Health, Since, Steering
+from steering.steer import MANIFEST_TYPE
 
 # A snapshot of MAX_HELD renditions is 25 MB; only enrolled appliances may send one.
 MAX_HOLDINGS_BYTES = 32 * 1024 * 1024
@@ -99,10 +101,14 @@ def routes(steering: Steering) -> list[Route]:
             body=RevokeRequest, roles=control, errors=("disk_full", "overloaded"),
         ),
         Route(
-            "GET", "/steer/{token}", steering.steer, "Steering manifest of a session",
-            query=SteerQuery, media_type=MANIFEST_TYPE, errors=("token_invalid",),
+            "GET", "/steer/{token}", steering.desk.steer, "Steering manifest of a session",
+            query=SteerQuery, answer=SteeringManifest, media_type=MANIFEST_TYPE,
+            errors=("token_invalid",), raw=True,
         ),
-        Route("OPTIONS", "/steer/{token}", steering.allow_page, "Lets pages of other origins ask"),
+        Route(
+            "OPTIONS", "/steer/{token}", steering.desk.allow_page,
+            "Lets pages of other origins ask", raw=True,
+        ),
         Route("GET", "/healthz", steering.health, "Whether the process lives", answer=Health),
         Route("GET", "/readyz", steering.health, "Whether it takes work", answer=Health),
         Route(

@@ -1,9 +1,8 @@
 """What steering answers: handlers that ask the decisions, and do as they say."""
 
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,32 +18,27 @@ from media.fleet import (
     ReportAnswer,
     RevokeRequest,
     Roster,
-    SteeringManifest,
     TombstoneRequest,
 )
 from media.inventory import sha256_of
-from media.places import Atlas, Geography, Place
+from media.places import Atlas, Geography
 from media.purges import PurgeDetails, PurgeJobs
-from media.rank import Asked, Limits, demoted, rank
-from runtime.api import Call, has_tag, model_response, problem_response
+from media.rank import Asked, with_last_resort
+from runtime.api import Call, has_tag, model_response
 from runtime.errors import Problem
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
-from steering.contexts import MAX_OFFERED, Context, Contexts
-from steering.decision_log import DecisionLog
-from steering.decisions import Seen, decision_line
-from steering.doubts import Left
-from steering.manifests import PlayerWord, SteerQuery, manifest, player_word, priorities, ttl
+from steering.contexts import Context, Contexts
 from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
 from steering.placement import PlanVersions, Wanting, plan
 from steering.purges import PurgeDesk
-from steering.roster import Fleet, Record, RosterBook
+from steering.ranker import Ranker
+from steering.roster import Record, RosterBook
 from steering.settings import SteeringSettings
-from steering.throughput import ThroughputBook
+from steering.steer import SteerDesk
 
 CONTEXT_LIFE_S = 86_400  # when the session's own end is not given
-MANIFEST_TYPE = "application/vnd.apple.steering-list"  # players parse JSON whatever the type says
 
 
 class Since(BaseModel):
@@ -68,30 +62,26 @@ class Health(BaseModel):
 
 @dataclass
 class Steering:
-    """The parts of the room. `public_url` is known once the address is bound."""
+    """The parts of the room."""
 
     settings: SteeringSettings
     geography: Geography
     atlas: Atlas
     roster: RosterBook
+    ranker: Ranker
+    desk: SteerDesk
     archive: Archive
     notices: NoticeDesk
     purges: PurgeDesk
     catalog: PackageCatalog
     contexts: Contexts
-    paces: ThroughputBook
     metrics: SteeringMetrics
-    decisions: DecisionLog
-    public_url: str
     now_s: Callable[[], float] = time.time
-    chance: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
         self._plan_versions = PlanVersions()
         self._geography = self.geography.model_dump_json().encode()
         self._geography_tag = sha256_of(self._geography)
-        settings = self.settings
-        self.limits = Limits(settings.report_timeout_s, settings.clock_skew_s, settings.full_load)
 
     async def take_report(self, call: Call) -> ReportAnswer:
         appliance_id = _own_name(call)
@@ -163,31 +153,33 @@ class Steering:
             session_id=request.session_id or "",
             network=self.atlas.network(request.client or ""),
         )
-        answer = self._rank(asked, thorough=request.thorough)
+        answer = self.ranker.rank(asked, self.now_s(), thorough=request.thorough)
         self.metrics.ranks.labels(outcome="ranked" if answer.pathways else "empty").inc()
+        nearest = answer.pathways[0].appliance_id if answer.pathways else ""
+        answer = with_last_resort(answer, self.settings.last_resort_url)
         for skipped in answer.skipped:
             self.metrics.skipped.labels(code=skipped.code).inc()
         if request.session_id is None or not answer.pathways:
             return answer
-        self.roster.assign(answer.pathways[0].appliance_id, request.session_id)
+        self.roster.assign(nearest, request.session_id)
         ends = request.expires_at
         context = Context(
             session_id=request.session_id,
             package_id=request.package_id,
             region=place.region,
             client=request.client,
-            offered=tuple(one.appliance_id for one in answer.pathways[:MAX_OFFERED]),
+            offered=tuple(one.appliance_id for one in answer.pathways),
             expires_s=int(ends.timestamp() if ends else self.now_s() + CONTEXT_LIFE_S),
         )
         return answer.model_copy(
-            update={"steering_url": self._steering_url(self.contexts.sign(context))}
+            update={"steering_url": self.desk.url(self.contexts.sign(context))}
         )
 
     def find_for_name(self, label: str, client: str) -> list[str]:
         """Appliances for the viewer with this address who asks for a name; for DNS. Of one site
         all: the order of addresses gets lost on the way, and each has its share of viewers."""
         asked = Asked(label, self.atlas.place(client), network=self.atlas.network(client))
-        pathways = self._rank(asked).pathways
+        pathways = self.ranker.rank(asked, self.now_s()).pathways
         return [one.url for one in pathways if one.site == pathways[0].site]
 
     async def give_geography(self, call: Call) -> web.Response:
@@ -227,26 +219,6 @@ class Steering:
         request = call.body(RevokeRequest)
         await self.notices.revoke(request.session_id, request.until)
 
-    async def steer(self, call: Call) -> web.Response:
-        """Always 200 with a whole document, except for tokens that are not ours: those name no
-        pathways to answer with."""
-        token = call.path["token"]
-        try:
-            context = self.contexts.read(token)
-        except Problem as problem:
-            return self._for_pages(problem_response(problem, call.request_id))
-        document = self._steer(token, context, call.query(SteerQuery))
-        response = model_response(document)
-        response.content_type = MANIFEST_TYPE
-        return self._for_pages(response)
-
-    async def allow_page(self, call: Call) -> web.Response:
-        response = web.Response(status=204)
-        response.headers["Access-Control-Allow-Methods"] = "GET"
-        response.headers["Access-Control-Allow-Headers"] = "*"
-        response.headers["Access-Control-Max-Age"] = "86400"
-        return self._for_pages(response)
-
     async def health(self, call: Call) -> Health:
         now_s = self.now_s()
         return Health(
@@ -262,74 +234,6 @@ class Steering:
             body=self.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
         )
 
-    def _steer(self, token: str, context: Context, query: SteerQuery) -> SteeringManifest:
-        settings = self.settings
-        word = player_word(query, context.offered)
-        self._learn(context, word, query.told)
-        expired = context.expires_s <= self.now_s()
-        # The tokens of an expired session open nothing, so it is not worth a ranking.
-        ranked = [] if expired else self._rank_again(context, word.current)
-        priority = priorities(ranked, context.offered)
-        if word.current is not None and priority[0] != word.current:
-            self.roster.assign(priority[0], context.session_id)
-        self.metrics.manifests.labels(word.protocol, "expired" if expired else "ranked").inc()
-        if word.throughput_bps is not None:
-            self.metrics.throughput.labels(word.protocol).observe(word.throughput_bps)
-        ttl_s = ttl(settings.ttl_s, settings.ttl_jitter, self.chance())
-        # What it is told now comes back with its next question, which shows whether it went there.
-        return manifest(priority, ttl_s, f"{self._steering_url(token)}?told={priority[0]}")
-
-    def _learn(self, context: Context, word: PlayerWord, told: str) -> None:
-        """What the player says of the network, and of an appliance that it was told to go to and is
-        not at."""
-        current = self.roster.get(word.current) if word.current is not None else None
-        if current is None:
-            return
-        now_s, here = self.now_s(), current.report.appliance_id
-        network = self.atlas.network(context.client or "")
-        if word.throughput_bps is not None and network:
-            self.paces.hear(network, current.report.site, word.throughput_bps, now_s)
-        if told and told != here and told in context.offered:
-            self.roster.doubts.hear(Left(told, context.session_id, network, now_s))
-
-    def _rank_again(self, context: Context, current: str | None) -> list[str]:
-        region = context.region if context.region in self.atlas.regions else None
-        place: Place = self.atlas.place(context.client, region)
-        asked = Asked(
-            context.package_id,
-            place,
-            len(context.offered),
-            current,
-            context.session_id,
-            starving=self.roster.starves(context.session_id, context.offered),
-            network=self.atlas.network(context.client or ""),
-        )
-        answer = self._rank(asked, only=context.offered)
-        return [one.appliance_id for one in answer.pathways]
-
-    def _rank(
-        self, asked: Asked, only: tuple[str, ...] | None = None, *, thorough: bool = False
-    ) -> RankAnswer:
-        now_s, roster = self.now_s(), self.roster
-        fleet = Seen(Fleet(roster, asked.package_id, now_s, self.notices.board.draining, only))
-        slow = self.paces.slow(asked.network, now_s)
-        rings = self.atlas.rings(asked.place, None if only is None else roster.sites_of(only))
-        limits = replace(self.limits, blind=True) if roster.blind(now_s) else self.limits
-        answer = rank(
-            asked, fleet, self.atlas, limits, rings=demoted(rings, slow), thorough=thorough
-        )
-        if self.decisions.wanted and _sends_somewhere(asked, answer, only):
-            self.decisions.add(
-                decision_line(
-                    now_s, asked, fleet, answer, only=only, slow=slow, blind=limits.blind
-                ),
-                now_s,
-            )
-        return answer
-
-    def _steering_url(self, token: str) -> str:
-        return f"{self.public_url.rstrip('/')}/steer/{token}"
-
     def _known(self, appliance_id: str) -> Record:
         record = self.roster.get(appliance_id)
         if record is None:
@@ -339,17 +243,6 @@ class Steering:
     def _unchanged(self, version: str) -> web.Response:
         self.metrics.plans.labels(answer="unchanged").inc()
         return web.Response(status=304, headers={"ETag": f'"{version}"'})
-
-    def _for_pages(self, response: web.Response) -> web.Response:
-        response.headers["Access-Control-Allow-Origin"] = self.settings.cors_origin
-        return response
-
-
-def _sends_somewhere(asked: Asked, answer: RankAnswer, only: tuple[str, ...] | None) -> bool:
-    """A session begins, or is told to move: the rest is not worth a line."""
-    if only is None or not answer.pathways:
-        return asked.session_id != ""
-    return asked.current is not None and asked.current != answer.pathways[0].appliance_id
 
 
 def _own_name(call: Call) -> str:

@@ -1,9 +1,11 @@
 """Settings of steering: the table [steering] of nearcast.toml."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from media.fleet import Url
 from media.places import Atlas, Geography, Region, Route, Site
 from runtime.settings import Settings
 
@@ -80,7 +82,7 @@ class SteeringSettings(Settings):
         description="From this load on (1.0 = its capacity) it gets no more viewers",
     )
     recovery_s: float = Field(
-        0.0,
+        60.0,
         ge=0,
         le=3600,
         description="Seconds in which one that is back takes more and more viewers",
@@ -136,6 +138,11 @@ class SteeringSettings(Settings):
     geoip_file: str = Field(
         "", description="MaxMind database that places viewers whose network no site serves"
     )
+    last_resort_url: Literal[""] | Url = Field(
+        "",
+        description="Where players go when every appliance fails: a base address of another CDN, "
+        "or of the store with {key} where a package's key belongs; empty: nowhere",
+    )
     regions: tuple[Region, ...] = Field(
         _REGIONS, min_length=1, max_length=1000, description="Parts of the world"
     )
@@ -155,6 +162,7 @@ class SteeringSettings(Settings):
             sites=self.sites,
             default_region=self.default_region,
             routes=tuple(routes),
+            last_resort_url=self.last_resort_url,
         )
 
     def atlas(self) -> Atlas:

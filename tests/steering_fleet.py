@@ -7,7 +7,7 @@ from typing import Any
 from media.fleet import Held, Holdings, PackageRef, Report
 from media.ids import id_from
 from media.places import Atlas, Region, Site
-from media.rank import Candidate, host_of
+from media.rank import Candidate, Limits, Standing, host_of, standings
 
 NOW_S = 1_800_000_000.0
 
@@ -36,7 +36,13 @@ def session_id(number: int = 0) -> str:
     return id_from("ses", 1_700_000_000_000, number)
 
 
-def candidate(appliance_id: str, site: str = "n1", **changes: Any) -> Candidate:
+class Holder(Candidate):
+    """A candidate that holds a share of every package."""
+
+    held: float = 0.0
+
+
+def candidate(appliance_id: str, site: str = "n1", *, held: float = 0.0, **changes: Any) -> Holder:
     """A healthy, idle appliance on a host of its own that holds nothing."""
     fields: dict[str, Any] = {
         "url": f"http://{appliance_id}.example:8090",
@@ -47,23 +53,29 @@ def candidate(appliance_id: str, site: str = "n1", **changes: Any) -> Candidate:
         "draining": False,
         "load": 0.1,
         "capacity_bps": 1_000_000_000,
-        "held": 0.0,
     }
     fields |= changes
-    return Candidate(appliance_id=appliance_id, site=site, host=host_of(fields["url"]), **fields)
+    made = Holder(appliance_id=appliance_id, site=site, host=host_of(fields["url"]), **fields)
+    made.held = held
+    return made
 
 
 class Paper:
     """Appliances as `rank` asks for them."""
 
-    def __init__(self, fleet: Iterable[Candidate]) -> None:
+    def __init__(self, fleet: Iterable[Candidate], limits: Limits = Limits()) -> None:
         self._fleet = list(fleet)
+        self._limits = limits
+        self._held = {one.appliance_id: getattr(one, "held", 0.0) for one in self._fleet}
 
-    def at(self, site: str) -> list[Candidate]:
-        return [one for one in self._fleet if one.site == site]
+    def at(self, site: str) -> tuple[Standing, ...]:
+        return standings([one for one in self._fleet if one.site == site], self._limits)
+
+    def held(self, appliance_id: str) -> float:
+        return self._held[appliance_id]
 
     def holds(self, site: str) -> bool:
-        return any(one.held >= 1 for one in self.at(site))
+        return any(self._held[one.appliance_id] >= 1 for one in self._fleet if one.site == site)
 
 
 def report(appliance_id: str = "a1", now_s: float = NOW_S, **changes: Any) -> Report:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from media.fleet import RankAnswer
 from media.places import Place
-from media.rank import Asked, Candidate, Limits, demoted, rank, refusal, vanished
+from media.rank import Asked, Candidate, Limits, demoted, order, rank, refusal, vanished
 from tests.steering_fleet import ATLAS, SITES, Paper, candidate, package_id, session_id
 
 N1 = Place("north", "n1")
@@ -17,8 +17,9 @@ LIMITS = Limits()
 
 def ranked(*fleet: Candidate, count: int = 3, place: Place = N1, **asked: Any) -> RankAnswer:
     one = Asked(package_id(), place, count, **asked)
-    answer = rank(one, Paper(fleet), ATLAS, LIMITS, thorough=True)
-    quick = rank(one, Paper(fleet), ATLAS, LIMITS)  # looks no farther than it must
+    answer = rank(one, Paper(fleet), ATLAS, thorough=True)
+    quick = rank(one, Paper(fleet), ATLAS)  # looks no farther than it must
+    assert order(one, Paper(fleet), ATLAS.rings(place)) == ids(quick)
     assert quick.pathways == answer.pathways
     assert set(quick.skipped) <= set(answer.skipped)
     return answer
@@ -117,7 +118,7 @@ def test_another_site_on_a_host_that_is_taken_is_no_other_way() -> None:
 def test_content_outweighs_crowding_for_every_title() -> None:
     for number in range(50):
         fleet = [candidate("busy", held=0.5, load=0.9), candidate("idle", load=0.0)]
-        answer = rank(Asked(package_id(number), N1), Paper(fleet), ATLAS, LIMITS)
+        answer = rank(Asked(package_id(number), N1), Paper(fleet), ATLAS)
         assert ids(answer) == ["busy", "idle"]
 
 
@@ -155,7 +156,7 @@ def test_the_strained_get_new_viewers_last_in_their_site_and_keep_those_they_hav
         fleet = [candidate("ill", **why), candidate("well", load=0.4), candidate("far", "s1")]
 
         def first(fleet: list[Candidate], number: int = number, **asked: Any) -> str:
-            return ids(rank(Asked(package_id(number), N1, **asked), Paper(fleet), ATLAS, LIMITS))[0]
+            return ids(rank(Asked(package_id(number), N1, **asked), Paper(fleet), ATLAS))[0]
 
         assert first(fleet) == "well"
         assert first(fleet, current="ill") == "ill"
@@ -191,7 +192,7 @@ def test_titles_spread_by_capacity_and_stay_when_one_leaves() -> None:
     fleet = [candidate("a"), candidate("b"), candidate("big", capacity_bps=2_000_000_000)]
 
     def first(number: int, among: list[Candidate]) -> str:
-        return ids(rank(Asked(package_id(number), N1), Paper(among), ATLAS, LIMITS))[0]
+        return ids(rank(Asked(package_id(number), N1), Paper(among), ATLAS))[0]
 
     before = [first(number, fleet) for number in range(800)]
     shares = {name: before.count(name) / 800 for name in ("a", "b", "big")}
@@ -289,7 +290,7 @@ def test_a_site_that_falls_silent_at_once_keeps_its_viewers() -> None:
 def test_a_blind_steering_takes_silence_for_nothing() -> None:
     fleet = [candidate("n", age_s=99), candidate("s", "s1", age_s=99)]
     blind = Limits(blind=True)
-    answer = rank(Asked(package_id(), N1), Paper(fleet), ATLAS, blind)
+    answer = rank(Asked(package_id(), N1), Paper(fleet, blind), ATLAS)
     assert ids(answer) == ["n", "s"]
 
 
@@ -326,11 +327,8 @@ def test_of_equally_near_sites_one_that_holds_the_package_comes_first() -> None:
     for number in range(20):
         fleet = [candidate("n1-a"), candidate("n2-a", "n2"), candidate("n2-b", "n2", held=1.0)]
         one = Asked(package_id(number), place)
-        assert ids(rank(one, Paper(fleet), ATLAS, LIMITS))[:2] == ["n2-b", "n2-a"]
-    firsts = {
-        ids(rank(Asked(package_id(n), place), Paper(fleet[:2]), ATLAS, LIMITS))[0]
-        for n in range(20)
-    }
+        assert ids(rank(one, Paper(fleet), ATLAS))[:2] == ["n2-b", "n2-a"]
+    firsts = {ids(rank(Asked(package_id(n), place), Paper(fleet[:2]), ATLAS))[0] for n in range(20)}
     assert firsts == {"n1-a", "n2-a"}  # without, titles are spread over them
 
 
@@ -339,6 +337,6 @@ def test_a_site_that_is_slow_for_a_network_goes_behind_the_one_that_is_faster() 
     assert [sites for _, sites in rings] == [("s1",), ("n2",), ("n1",), ("w1",)]
     assert rings[2][0].why == "nearer, but n2 is faster from there"
     fleet = Paper([candidate("near"), candidate("fast", "n2"), candidate("far", "w1")])
-    answer = rank(Asked(package_id(), N1), fleet, ATLAS, LIMITS, rings=rings)
+    answer = rank(Asked(package_id(), N1), fleet, ATLAS, rings=rings)
     assert ids(answer) == ["fast", "near", "far"]
     assert demoted(ATLAS.rings(N1), {}) == ATLAS.rings(N1)

@@ -73,7 +73,7 @@ async def test_instances_hear_each_other_s_news(state: State) -> None:
     two.hear(2, NOW_S + 5, load=0.8)
     await two.archive.sync(NOW_S + 5)
     await one.archive.sync(NOW_S + 5)
-    assert one.roster.candidate("a1", P, NOW_S + 5, False).load == 0.8
+    assert one.roster.candidate("a1", NOW_S + 5, False).load == 0.8
 
 
 async def test_instances_share_what_players_say_and_whom_they_sent_where(state: State) -> None:
@@ -91,10 +91,10 @@ async def test_instances_share_what_players_say_and_whom_they_sent_where(state: 
     for instance in (two, one, two):
         await instance.archive.sync(NOW_S + 1)
     assert one.paces.slow("net", NOW_S + 1) == two.paces.slow("net", NOW_S + 1) == {"s0": "s1"}
-    seen = one.roster.candidate("a1", P, NOW_S + 1, False)
+    seen = one.roster.candidate("a1", NOW_S + 1, False)
     assert seen.load == pytest.approx(0.1 + 5 * 0.1) and seen.suspected
     one.hear(2, NOW_S + 5)  # its next report has the sessions in it
-    assert one.roster.candidate("a1", P, NOW_S + 5, False).load == pytest.approx(0.1)
+    assert one.roster.candidate("a1", NOW_S + 5, False).load == pytest.approx(0.1)
 
 
 async def test_what_is_in_the_state_may_be_broken(state: State) -> None:

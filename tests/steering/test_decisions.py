@@ -27,10 +27,8 @@ def log_of(count: int, fleet: list[Candidate] = FLEET) -> list[str]:
     for number in range(count):
         asked = Asked(package_id(number % 7), N1, 3, session_id=session_id(number))
         seen = Seen(Paper(fleet))
-        answer = rank(asked, seen, ATLAS, LIMITS)
-        lines.append(
-            decision_line(1.0 + number, asked, seen, answer, only=None, slow={}, blind=False)
-        )
+        answer = rank(asked, seen, ATLAS)
+        lines.append(decision_line(1.0 + number, asked, seen, answer, slow={}, blind=False))
     return lines
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 import steering.roster
+from media.rank import Limits
 from runtime.errors import Problem
 from steering.roster import Fleet, Record, RosterBook
 from tests.steering_fleet import ATLAS, NOW_S, holdings, package_id, report
@@ -17,9 +18,9 @@ def test_an_older_report_of_the_same_boot_is_ignored(roster: RosterBook) -> None
     assert roster.hear(report(sequence=7, load=0.7), NOW_S)
     assert not roster.hear(report(sequence=6, load=0.6), NOW_S + 1)
     assert not roster.hear(report(sequence=7, load=0.6), NOW_S + 1)
-    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.7
+    assert roster.candidate("a1", NOW_S, False).load == 0.7
     assert roster.hear(report(sequence=0, boot_id="boot-2", load=0.2), NOW_S + 2)
-    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.2
+    assert roster.candidate("a1", NOW_S, False).load == 0.2
 
 
 def test_an_appliance_is_alive_until_its_report_is_too_old(roster: RosterBook) -> None:
@@ -38,7 +39,10 @@ def test_a_clock_set_back_makes_no_dead_appliance_live_on(roster: RosterBook) ->
     back_s = NOW_S - 3600
     roster.hear(report("a1", sequence=2), back_s)
     assert [m.appliance_id for m in roster.members(back_s + 1)] == ["a1"]
-    ages = {c.appliance_id: c.age_s for c in Fleet(roster, package_id(), back_s + 1).at("n1")}
+    ages = {
+        s.candidate.appliance_id: s.candidate.age_s
+        for s in Fleet(roster, package_id(), back_s + 1, Limits()).at("n1")
+    }
     assert ages == {"dead": 3599, "a1": 1}
 
 
@@ -47,14 +51,14 @@ def test_sessions_count_as_load_until_the_next_report(roster: RosterBook) -> Non
     for session in ("one", "two", "two", "one", "two"):  # players that keep asking count once
         roster.assign("a1", session)
     roster.assign("nobody", "one")
-    assert roster.candidate("a1", package_id(), NOW_S, False).load == pytest.approx(0.4)
+    assert roster.candidate("a1", NOW_S, False).load == pytest.approx(0.4)
     roster.hear(report(load=0.4, sequence=2, capacity_bps=10_000_000), NOW_S + 5)
-    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.4
+    assert roster.candidate("a1", NOW_S, False).load == 0.4
 
 
 def test_the_clock_of_the_appliance_is_compared(roster: RosterBook) -> None:
     roster.hear(report(now_s=NOW_S + 45), NOW_S)
-    assert roster.candidate("a1", package_id(), NOW_S, False).clock_skew_s == 45
+    assert roster.candidate("a1", NOW_S, False).clock_skew_s == 45
 
 
 def test_an_unknown_site_is_refused(roster: RosterBook) -> None:
@@ -68,7 +72,7 @@ def test_holdings_need_a_report_first(roster: RosterBook) -> None:
         roster.take("a1", snapshot)
     roster.hear(report(), NOW_S)
     assert roster.take("a1", snapshot)
-    assert roster.candidate("a1", package_id(), NOW_S, False).held == 1.0
+    assert Fleet(roster, package_id(), NOW_S, Limits()).held("a1") == 1.0
     assert roster.entries(NOW_S, ()).appliances[0].packages_held == 1
 
 
@@ -102,7 +106,7 @@ def test_restored_records_never_replace_fresher_ones(roster: RosterBook) -> None
     new = Record(report=report("a1", load=0.9), heard_s=NOW_S + 5, clock_skew_s=0)
     assert not roster.restore(old, NOW_S)
     assert roster.restore(new, NOW_S + 5)
-    assert roster.candidate("a1", package_id(), NOW_S, False).load == 0.9
+    assert roster.candidate("a1", NOW_S, False).load == 0.9
 
 
 @pytest.mark.parametrize(
@@ -119,18 +123,42 @@ def test_one_that_is_back_takes_a_growing_share() -> None:
     roster = RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=0, recovery_s=60)
 
     def admits(now_s: float) -> float:
-        return roster.candidate("a1", package_id(), now_s, False).admits
+        return roster.candidate("a1", now_s, False).admits
 
     roster.hear(report(sequence=0, state="out"), NOW_S - 5)
     roster.hear(report(), NOW_S)
     assert admits(NOW_S) == 1.0  # new, which is not back
-    roster.hear(report(sequence=2, state="draining"), NOW_S + 5)
+    roster.hear(report(sequence=2, state="out"), NOW_S + 5)
     roster.hear(report(sequence=3), NOW_S + 10)
-    assert [admits(NOW_S + 10 + age_s) for age_s in (0, 3, 30, 60)] == [0.1, 0.1, 0.5, 1.0]
-    roster.hear(report(sequence=4), NOW_S + 15)
-    assert admits(NOW_S + 40) == 0.5  # further reports change nothing
+    assert admits(NOW_S + 10) == 1.0  # it was away for a moment only
+    roster.hear(report(sequence=4, state="draining"), NOW_S + 15)
+    roster.hear(report(sequence=5, state="draining"), NOW_S + 25)
+    roster.hear(report(sequence=6), NOW_S + 30)
+    assert [admits(NOW_S + 30 + age_s) for age_s in (0, 3, 30, 60)] == [0.1, 0.1, 0.5, 1.0]
+    roster.hear(report(sequence=7), NOW_S + 35)
+    assert admits(NOW_S + 60) == 0.5  # further reports change nothing
     roster.hear(report(sequence=1, boot_id="boot-2"), NOW_S + 200)  # it was silent in between
     assert admits(NOW_S + 230) == 0.5
+
+
+def test_nobody_was_away_while_steering_was() -> None:
+    """Neither while it was not there, nor while it heard nobody: all would be sent elsewhere."""
+
+    def book() -> RosterBook:
+        return RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=0, recovery_s=60)
+
+    before, after = book(), book()
+    before.hear(report(), NOW_S)
+    known = before.get("a1")
+    assert known is not None and after.restore(known, NOW_S + 100)
+    after.hear(report(sequence=2), NOW_S + 101)
+    assert after.candidate("a1", NOW_S + 101, False).admits == 1.0
+    names = [f"a{number}" for number in range(1, 9)]
+    for name in names:
+        after.hear(report(name, sequence=3), NOW_S + 200)
+    for name in names:
+        after.hear(report(name, sequence=4), NOW_S + 300)
+    assert [after.candidate(name, NOW_S + 300, False).admits for name in names] == [1.0] * 8
 
 
 def test_a_fleet_that_falls_silent_at_once_blinds(roster: RosterBook) -> None:

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from media.fleet import (
     SteeringManifest,
 )
+from media.rank import LAST_RESORT
 from tests.steering_fleet import session_id
 from tests.steering_service import SITE_OF, ControlPlane, Fleet, running
 
@@ -128,3 +131,43 @@ async def test_an_appliance_that_players_leave_and_a_probe_finds_dead_is_out(
                 break
             await asyncio.sleep(0.05)
     assert dead not in [p.appliance_id for p in answer.pathways]
+
+
+async def test_the_last_resort_stands_behind_all_and_alone_when_all_are_dead(
+    tmp_path: Path, control: ControlPlane
+) -> None:
+    async with running(tmp_path, control, last_resort_url="https://other.example/{key}") as fleet:
+        alone = await fleet.rank(region="north", session_id=session_id(1))
+        assert [p.appliance_id for p in alone.pathways] == [LAST_RESORT]
+        await fleet.everyone_reports()
+        answer = await fleet.rank(region="north", session_id=session_id(2))
+        offered = [p.appliance_id for p in answer.pathways]
+        assert len(offered) == 4 and offered[-1] == LAST_RESORT
+        base = answer.pathways[-1].base_of("/a-token/titles/t/p/")
+        assert base == "https://other.example/titles/t/p/"
+        assert answer.steering_url is not None
+        path = answer.steering_url.removeprefix(fleet.url)
+
+        async def order() -> list[str]:
+            _, raw, _ = await fleet.ask("GET", path)
+            return list(SteeringManifest.model_validate_json(raw).pathway_priority)
+
+        assert await order() == offered
+        for name in offered[1:3]:
+            await fleet.report(name, 2, state="out")
+        assert await order() == [offered[0], LAST_RESORT, *offered[1:3]]
+        raw = await fleet.ask("GET", "/v1/geography", by=control.control)
+        assert json.loads(raw[1])["last_resort_url"] == "https://other.example/{key}"
+
+
+async def test_a_handler_that_fails_answers_with_an_id_and_a_line_in_the_log(
+    tmp_path: Path, control: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, control) as fleet:
+        await fleet.everyone_reports()
+        answer = await fleet.rank(region="north", session_id=session_id())
+        assert answer.steering_url is not None
+        monkeypatch.setattr("steering.steer.priorities", lambda *_: ())
+        status, raw, headers = await fleet.ask("GET", answer.steering_url.removeprefix(fleet.url))
+        assert (status, json.loads(raw)["code"]) == (500, "internal")
+        assert headers["X-Request-Id"]

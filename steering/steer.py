@@ -1,0 +1,145 @@
+"""What players ask: where to play from now. Every session asks every few minutes, all of them again
+when something breaks, and each answer decides whether a film goes on; so this is kept short.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from aiohttp import web
+
+from media.places import Place
+from media.rank import LAST_RESORT, Asked
+from runtime.api import problem_response
+from runtime.errors import Problem
+from steering.contexts import Context, Contexts
+from steering.doubts import Left
+from steering.manifests import PlayerWord, manifest, player_word, priorities, ttl
+from steering.metrics import SteeringMetrics
+from steering.ranker import Ranker
+from steering.settings import SteeringSettings
+from steering.throughput import ThroughputBook
+
+MANIFEST_TYPE = "application/vnd.apple.steering-list"  # players parse JSON whatever the type says
+# Viewers kept, about 2 KB each. Only those with genuine tokens are, so nobody can crowd others out
+# who was not given a session.
+_REMEMBERED = 20_000
+
+
+class Viewer(NamedTuple):
+    """A session that plays, and where its viewer is."""
+
+    context: Context
+    place: Place
+    network: str
+
+
+class SteerDesk:
+    """Answers players. `public_url` is where they find it, known once the address is bound."""
+
+    def __init__(
+        self,
+        settings: SteeringSettings,
+        ranker: Ranker,
+        contexts: Contexts,
+        paces: ThroughputBook,
+        metrics: SteeringMetrics,
+        *,
+        now_s: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.public_url = settings.public_url
+        self._settings = settings
+        self._ranker = ranker
+        self._contexts = contexts
+        self._paces = paces
+        self._metrics = metrics
+        self._now_s = now_s
+        self._chance = chance
+        self._viewer = lru_cache(_REMEMBERED)(self._find_viewer)
+        self._headers = {
+            "Content-Type": MANIFEST_TYPE,
+            "Cache-Control": "no-store",
+            "Access-Control-Allow-Origin": settings.cors_origin,
+        }
+
+    def url(self, token: str) -> str:
+        """Where the session with this token asks."""
+        return f"{self.public_url.rstrip('/')}/steer/{token}"
+
+    async def steer(self, request: web.Request) -> web.Response:
+        """Always 200 with a whole document, except for tokens that are not ours: those name no
+        pathways to answer with."""
+        token = request.match_info["token"]
+        try:
+            viewer = self._viewer(token)
+        except Problem as problem:
+            response = problem_response(problem)
+            response.headers["Access-Control-Allow-Origin"] = self._settings.cors_origin
+            return response
+        body = self._answer(token, viewer, player_word(request.query, viewer.context.offered))
+        return web.Response(body=body, headers=self._headers)
+
+    async def allow_page(self, request: web.Request) -> web.Response:
+        """Pages of other origins may ask."""
+        headers = {
+            "Access-Control-Allow-Methods": "GET",
+            "Access-Control-Allow-Headers": "*",
+            "Access-Control-Max-Age": "86400",
+            "Access-Control-Allow-Origin": self._settings.cors_origin,
+        }
+        return web.Response(status=204, headers=headers)
+
+    def _find_viewer(self, token: str) -> Viewer:
+        context = self._contexts.read(token)
+        atlas = self._ranker.atlas
+        region = context.region if context.region in atlas.regions else None
+        place = atlas.place(context.client, region)
+        return Viewer(context, place, atlas.network(context.client or ""))
+
+    def _answer(self, token: str, viewer: Viewer, word: PlayerWord) -> bytes:
+        context, now_s = viewer.context, self._now_s()
+        self._learn(viewer, word, now_s)
+        expired = context.expires_s <= now_s
+        # The tokens of an expired session open nothing, so it is not worth a ranking.
+        ranked = [] if expired else self._rank_again(viewer, word.current, now_s)
+        ranked.append(LAST_RESORT)  # where it was offered, it comes before those that are unfit
+        priority = priorities(ranked, context.offered)
+        if word.current is not None and priority[0] != word.current:
+            self._ranker.roster.assign(priority[0], context.session_id)
+        self._metrics.steered(word.protocol, "expired" if expired else "ranked")
+        settings = self._settings
+        ttl_s = ttl(settings.ttl_s, settings.ttl_jitter, self._chance())
+        # What it is told now comes back with its next question, which shows whether it went there.
+        return manifest(priority, ttl_s, f"{self.url(token)}?told={priority[0]}")
+
+    def _learn(self, viewer: Viewer, word: PlayerWord, now_s: float) -> None:
+        """What the player says of the network, and of an appliance that it was told to go to and is
+        not at."""
+        if word.throughput_bps is not None:
+            self._metrics.measured(word.protocol, word.throughput_bps)
+        roster = self._ranker.roster
+        current = roster.get(word.current) if word.current is not None else None
+        if current is None:
+            return
+        context, network = viewer.context, viewer.network
+        if word.throughput_bps is not None and network:
+            self._paces.hear(network, current.report.site, word.throughput_bps, now_s)
+        if word.told and word.told != word.current and word.told in context.offered:
+            roster.doubts.hear(Left(word.told, context.session_id, network, now_s))
+
+    def _rank_again(self, viewer: Viewer, current: str | None, now_s: float) -> list[str]:
+        context = viewer.context
+        asked = Asked(
+            context.package_id,
+            viewer.place,
+            len(context.offered),
+            current,
+            context.session_id,
+            self._ranker.roster.starves(context.session_id, context.offered),
+            viewer.network,
+            context.offered,
+        )
+        return self._ranker.order(asked, now_s)
