@@ -27,10 +27,12 @@ _RANK: dict[HealthState, int] = {"serving": 0, "strained": 1, "draining": 2, "ou
 
 # What counts as all that can be borne, 1.0:
 FULL_LAG_S = 0.25  # of the workers' loops: a tenth of the time-out that players are given
+# That long a lag has to last before it makes the appliance full: for a moment it is no reason to
+# send viewers far away. The appliance itself sheds at once.
+LAG_LASTS_S = 5.0
 FULL_SHED = 0.1  # share of requests refused for want of room
-# A core that is busy all the time may still serve everyone; that it does not, the lag tells. So it
-# makes an appliance strained, and never full (steering: 0.95).
-MOST_CPU = 0.94
+# As a load this is strained, and not full (steering: 0.95).
+ALMOST_FULL = 0.94
 # Share of fills that fail. Not a load, since it tells nothing about what is held.
 FAILING_FILLS = 0.25
 MENDED_FILLS = 0.1
@@ -59,7 +61,9 @@ class Vitals:
         return {
             "egress": self.egress_load,
             "connections": self.connection_load,
-            "cpu": min(self.cpu_load, MOST_CPU),
+            # A core that is busy all the time may still serve everyone; that it does not, the lag
+            # tells.
+            "cpu": min(self.cpu_load, ALMOST_FULL),
             "loop lag": self.lag_s / FULL_LAG_S,
             "shedding": self.shed_share / FULL_SHED,
         }
@@ -90,10 +94,12 @@ class HealthJudge:
     _out: bool = True
     _been_in: bool = False
     _turned_s: float | None = None  # since when `_out` contradicts what is seen
+    _lags_since_s: float | None = None
 
     def judge(self, vitals: Vitals, now_s: float) -> Health:
         """The worst of all bottlenecks at `now_s`, in monotonic seconds."""
         loads = vitals.loads()
+        loads["loop lag"] = self._lag(loads["loop lag"], now_s)
         name, load = max(loads.items(), key=lambda item: item[1])
         findings: list[tuple[HealthState, str]] = [("serving", "none")]
         strain = self._strain(vitals, name, load, now_s)
@@ -123,6 +129,14 @@ class HealthJudge:
         if self._well_since_s is not None and now_s - self._well_since_s >= HOLD_S:
             self._strained = ""
         return self._strained
+
+    def _lag(self, load: float, now_s: float) -> float:
+        if load <= ALMOST_FULL:
+            self._lags_since_s = None
+        elif self._lags_since_s is None:
+            self._lags_since_s = now_s
+        lasts = self._lags_since_s is not None and now_s - self._lags_since_s >= LAG_LASTS_S
+        return load if lasts else min(load, ALMOST_FULL)
 
     def _is_out(self, gone: bool, now_s: float) -> bool:
         if gone == self._out:

@@ -1,9 +1,11 @@
 """`nearcast bench`: us beside our peers, on this machine."""
 
+import contextlib
 import enum
+import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +16,9 @@ from lab.bench import Effort, Row, document, failed, shown, shown_bar, shown_spa
 from lab.report import DOCS, write_results
 from runtime.console import JsonOption, err, out, perform, print_json
 from runtime.log import configure
+
+if TYPE_CHECKING:
+    from lab.chaos import Outcome
 
 _TABLE_COLUMNS = 110
 
@@ -139,6 +144,87 @@ def steer(
 
     effort = Effort(pairs, seconds)
     _run("steer", bench_steer, "aiohttp", case or [], effort, doc=False, json=json)
+
+
+@app.command()
+def chaos(
+    scenario: Annotated[
+        str,
+        typer.Argument(help="kill, hang, drain, partition, steering, store or control."),
+    ],
+    viewers: Annotated[
+        int, typer.Option("--viewers", min=1, max=200, help="Virtual players from the start on.")
+    ] = 6,
+    buffer: Annotated[
+        float, typer.Option("--buffer", min=1, max=120, help="Seconds that they load ahead.")
+    ] = 10.0,
+    film: Annotated[
+        Path | None,
+        typer.Option("--film", exists=True, dir_okay=False, help="40 s or more; else made."),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="A new folder that keeps logs and all; else nothing is kept."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Break a part of a CDN while people watch, and count who notices.
+
+    A CDN of four appliances runs for it on this machine, with viewers in three regions who play in
+    real time: stalls, failed requests and wrong bytes are counted. Ends with 1 when a viewer was
+    let down.
+
+    Example: nearcast chaos kill --viewers 12
+    """
+    from lab.chaos import document as outcome_document
+    from lab.chaos import run_chaos
+
+    configure("lab", "chaos", "error")
+    with contextlib.ExitStack() as stack:
+        data = keep
+        if data is None:
+            data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nearcast-chaos-")))
+        status = stack.enter_context(err.status("Starting …"))
+        run = run_chaos(
+            scenario,
+            data.absolute(),
+            viewers=viewers,
+            buffer_s=buffer,
+            film=film.resolve() if film else None,
+            tell=status.update,
+        )
+        outcome = perform(run, json=json)
+    if json:
+        print_json(outcome_document(outcome))
+    else:
+        _show_outcome(outcome)
+    if outcome.complaints:
+        raise typer.Exit(1)
+
+
+def _show_outcome(outcome: "Outcome") -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("region", "started", "stalls", "longest", "failed", "wrong bytes", "served by"):
+        right = heading in ("started", "stalls", "longest", "failed", "wrong bytes")
+        table.add_column(heading, justify="right" if right else "left")
+    for one in outcome.players:
+        table.add_row(
+            one.region,
+            f"{one.startup_s:.2f} s",
+            str(len(one.stalls_s)),
+            f"{max(one.stalls_s, default=0.0):.2f} s",
+            str(one.failed_requests),
+            str(one.wrong_bytes),
+            " → ".join(f"{name} ({at_s:.0f} s)" for at_s, name in one.path),
+        )
+    Console(highlight=False, width=max(out.width, _TABLE_COLUMNS)).print(table)
+    if outcome.victim:
+        moved = "nobody moved" if outcome.moved_s is None else f"all moved in {outcome.moved_s} s"
+        out.print(f"{outcome.victim}: {moved}; at the end it served {outcome.returned} again.")
+    for complaint in outcome.complaints:
+        out.print(f"[red]✗[/red] {complaint}")
+    if not outcome.complaints:
+        out.print("[green]✓[/green] Nobody noticed.")
 
 
 def _run(

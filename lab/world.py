@@ -124,11 +124,12 @@ def write_package(store: Path, renditions: dict[str, dict[str, bytes]]) -> MadeP
 
 
 def make_keys(data: Path, *appliances: str) -> dict[str, Identity]:
-    """Keys of a control plane, steering and appliances, and the ring that trusts them."""
+    """Keys of the services and these appliances, and the ring that trusts them."""
     secrets = data / "secrets"
     identities = {
         "control": Identity.open("control", "control", secrets / "control.key"),
         "steering": Identity.open("steering", "steering", secrets / "steering.key"),
+        "encoder": Identity.open("encoder", "encoder", secrets / "encoder.key"),
     }
     for name in appliances:
         identities[name] = Identity.open(name, "appliance", secrets / f"{name}.key")

@@ -1,8 +1,9 @@
 """Ranking: which appliances should serve this viewer. Pure.
 
 An appliance is passed over for its health (H: silent, out, failing, or with a wrong clock), because
-it is draining (D), or because it is full, or just back and not yet for this viewer (L). The others
-are ordered by one score, smaller is better, in which each term outweighs all that follow:
+it is draining (D), or because it is full, or just back and not yet for this viewer (L). Of the
+viewers of one that is more than full as many leave as are too many, those who starve first. The
+others are ordered by one score, smaller is better, in which each term outweighs all that follow:
 
 1. nearness of the site: the viewer's own, its fallbacks, its region, then by distance. Of sites
    that are equally near one that holds the package comes first, and then each title has an order of
@@ -73,12 +74,14 @@ class Candidate(NamedTuple):
 
 class Standing(NamedTuple):
     """How a candidate stands among those of its site: `refused` with code and reason, or why it is
-    `full` or goes behind its siblings (`crowded`), each empty if it is not."""
+    `full` or goes behind its siblings (`crowded`), each empty if it is not. `keeps` is the share of
+    its own viewers that it can bear."""
 
     candidate: Candidate
     refused: tuple[Code, str] | None = None
     full: str = ""
     crowded: str = ""
+    keeps: float = 1.0
 
 
 class Fleet(Protocol):
@@ -184,6 +187,7 @@ def standings(group: Sequence[Candidate], limits: Limits) -> tuple[Standing, ...
             candidate,
             full=f"load {candidate.load:.2f}" if candidate.load >= limits.full_load else "",
             crowded=_crowded(candidate, bound, limits),
+            keeps=min(1.0, limits.full_load / max(candidate.load, 1e-9)),
         )
         for candidate, refused in zip(group, refusals, strict=True)
     )
@@ -314,12 +318,14 @@ def _visits(asked: Asked, fleet: Fleet, rings: Iterable[Ring]) -> Iterator[tuple
 
 def _judge(asked: Asked, fleet: Fleet, standing: Standing, slot: _Slot) -> _Judged:
     """One that is fit."""
-    candidate, _, full, crowded = standing
+    candidate, _, full, crowded, keeps = standing
     appliance_id = candidate.appliance_id
     held = fleet.held(appliance_id)
     within: float = 10 * slot.number + (0 if held >= 1 else 2 if held > 0 else 4)
     if appliance_id == asked.current:
         crowded = ""
+        if full and not asked.starving and _chance(asked.session_id, appliance_id) < keeps:
+            full = ""
     else:
         if candidate.admits < 1:
             full = full or _not_yet(asked, candidate)

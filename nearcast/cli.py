@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encoder.cli", "Encode a film into a package; no services needed."),
     "check": ("encoder.cli", "Check a package against the standards, rule by rule."),
     "bench": ("lab.cli", "Measure us beside nginx or varnish, on this machine."),
+    "chaos": ("lab.cli", "Break a part while people watch, and count who notices."),
     "doctor": ("nearcast.cli", "What this machine has and lacks, and how to get it."),
 }
 

@@ -7,6 +7,8 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 Protocol = Literal["hls", "dash"]
+# `left`: where it was, since steering has only just begun.
+Outcome = Literal["ranked", "expired", "left"]
 
 _THROUGHPUT_BUCKETS = tuple(million * 1e6 for million in (0.5, 1, 2, 5, 10, 20, 50, 100, 500))
 
@@ -38,7 +40,7 @@ class SteeringMetrics:
         self._steered = cache(self._manifests.labels)
         self._measured = cache(self._throughput.labels)
 
-    def steered(self, protocol: Protocol, outcome: Literal["ranked", "expired"]) -> None:
+    def steered(self, protocol: Protocol, outcome: Outcome) -> None:
         """A steering manifest was given."""
         self._steered(protocol, outcome).inc()
 

@@ -207,6 +207,15 @@ class RosterBook:
         records = (self._records.get(one) for one in appliance_ids)
         return tuple(sorted({record.report.site for record in records if record is not None}))
 
+    def waits_for(self, appliance_ids: Iterable[str], now_s: float) -> bool:
+        """We have only just begun, and have not heard of all of these yet: they may be there all
+        the same."""
+        self.blind(now_s)
+        hears_for_s = now_s - (self._hears_since_s or now_s)
+        return hears_for_s <= self._report_timeout_s and not all(
+            one in self._records for one in appliance_ids
+        )
+
     def starves(self, session_id: str, appliance_ids: Iterable[str]) -> bool:
         """One of these says that the session's buffer has run empty."""
         return any(session_id in self._starving.get(one, ()) for one in appliance_ids)

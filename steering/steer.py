@@ -17,7 +17,7 @@ from runtime.errors import Problem
 from steering.contexts import Context, Contexts
 from steering.doubts import Left
 from steering.manifests import PlayerWord, manifest, player_word, priorities, ttl
-from steering.metrics import SteeringMetrics
+from steering.metrics import Outcome, SteeringMetrics
 from steering.ranker import Ranker
 from steering.settings import SteeringSettings
 from steering.throughput import ThroughputBook
@@ -102,14 +102,11 @@ class SteerDesk:
     def _answer(self, token: str, viewer: Viewer, word: PlayerWord) -> bytes:
         context, now_s = viewer.context, self._now_s()
         self._learn(viewer, word, now_s)
-        expired = context.expires_s <= now_s
-        # The tokens of an expired session open nothing, so it is not worth a ranking.
-        ranked = [] if expired else self._rank_again(viewer, word.current, now_s)
-        ranked.append(LAST_RESORT)  # where it was offered, it comes before those that are unfit
+        ranked, outcome = self._ranked(viewer, word.current, now_s)
         priority = priorities(ranked, context.offered)
         if word.current is not None and priority[0] != word.current:
             self._ranker.roster.assign(priority[0], context.session_id)
-        self._metrics.steered(word.protocol, "expired" if expired else "ranked")
+        self._metrics.steered(word.protocol, outcome)
         settings = self._settings
         ttl_s = ttl(settings.ttl_s, settings.ttl_jitter, self._chance())
         # What it is told now comes back with its next question, which shows whether it went there.
@@ -130,8 +127,16 @@ class SteerDesk:
         if word.told and word.told != word.current and word.told in context.offered:
             roster.doubts.hear(Left(word.told, context.session_id, network, now_s))
 
-    def _rank_again(self, viewer: Viewer, current: str | None, now_s: float) -> list[str]:
+    def _ranked(
+        self, viewer: Viewer, current: str | None, now_s: float
+    ) -> tuple[list[str], Outcome]:
+        """Those offered that are fit, best first."""
         context = viewer.context
+        if context.expires_s <= now_s:
+            return [], "expired"  # its tokens open nothing: not worth a ranking
+        appliances = [one for one in context.offered if one != LAST_RESORT]
+        if self._ranker.roster.waits_for(appliances, now_s):
+            return [current] if current is not None else [], "left"
         asked = Asked(
             context.package_id,
             viewer.place,
@@ -142,4 +147,5 @@ class SteerDesk:
             viewer.network,
             context.offered,
         )
-        return self._ranker.order(asked, now_s)
+        # Where the last resort was offered, it comes before those that are unfit.
+        return [*self._ranker.order(asked, now_s), LAST_RESORT], "ranked"

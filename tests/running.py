@@ -81,6 +81,18 @@ class Running:
         finally:
             self.process.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def stopped(self, instance: str) -> Iterator[None]:
+        """SIGSTOP for every process of a service: it hangs until the block ends."""
+        hung = list(self._processes(instance))
+        for pid in hung:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in hung:
+                os.kill(pid, signal.SIGCONT)
+
     def _processes(self, instance: str) -> dict[int, list[str]]:
         """The service's processes and their command lines. The dead have none."""
         found = {}
@@ -101,11 +113,14 @@ def running_cluster(
     *,
     sites: Sequence[str] = ("north", "south", "west"),
     through: Sequence[str] = (),
+    settings: str = "",
 ) -> Iterator[Running]:
-    """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it."""
+    """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it, `settings`
+    are more tables of its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "test.toml"
-    config.write_text(CONFIG.replace("[nearcast]", f"[nearcast]\nsites = {list(sites)}"))
+    own = CONFIG.replace("[nearcast]", f"[nearcast]\nsites = {list(sites)}")
+    config.write_text(own + settings)
     data = folder / "data"
     process = subprocess.Popen(
         [

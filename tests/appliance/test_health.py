@@ -20,7 +20,7 @@ def judged(**vitals: Any) -> Health:
         ({"egress_load": 0.9, "cpu_load": 0.85}, "strained", "egress at 90%"),
         ({"connection_load": 0.8}, "strained", "connections at 80%"),
         ({"cpu_load": 1.0}, "strained", "cpu at 94%"),
-        ({"lag_s": 0.3}, "strained", "loop lag at 120%"),
+        ({"lag_s": 0.3}, "strained", "loop lag at 94%"),
         ({"shed_share": 0.09}, "strained", "shedding at 90%"),
         ({"disk_trouble": "/disk1 is full"}, "strained", "/disk1 is full"),
         ({"store_away": True}, "strained", "the store does not answer"),
@@ -40,6 +40,14 @@ def test_load_is_the_worst_and_faults_are_none() -> None:
     assert judged(egress_load=0.5, connection_load=0.6).load == 0.6
     assert judged(store_away=True, disk_trouble="full", fill_failure_share=1.0).load == 0.0
     assert judged(cpu_load=1.0).load < 0.95  # a busy core is not a full appliance
+
+
+def test_a_lag_fills_the_appliance_when_it_lasts() -> None:
+    judge = HealthJudge()
+    late, calm = Vitals(lag_s=0.3), Vitals(lag_s=0.1)
+    moments = ((0, late), (4.9, late), (5, late), (6, calm), (7, late), (12, late))
+    loads = [judge.judge(vitals, now_s).load for now_s, vitals in moments]
+    assert loads == [0.94, 0.94, 1.2, 0.4, 0.94, 1.2]
 
 
 def test_shedding_does_not_feed_itself() -> None:

@@ -174,6 +174,20 @@ def test_a_full_one_gets_nobody_whatever_it_is_full_of(state: str) -> None:
     assert ids(answer) == ["b", "c"] and codes(answer) == {"full": "L"}
 
 
+def test_of_the_viewers_of_an_overfull_one_as_many_go_as_are_too_many() -> None:
+    fleet = [candidate("here", load=1.25), candidate("s", "s1"), candidate("w", "w1")]
+
+    def first(number: int, **asked: Any) -> str:
+        return ids(ranked(*fleet, session_id=session_id(number), **asked))[0]
+
+    assert {first(number) for number in range(100)} == {"s"}  # nobody new
+    stay = [first(number, current="here") for number in range(500)]
+    assert stay.count("here") / 500 == pytest.approx(0.95 / 1.25, abs=0.06)
+    assert {first(number, current="here", starving=True) for number in range(100)} == {"s"}
+    fleet[0] = fleet[0]._replace(load=0.95)
+    assert {first(number, current="here") for number in range(100)} == {"here"}
+
+
 def test_draining_and_out_move_those_who_play_there_too() -> None:
     for changes, code in (({"state": "draining"}, "D"), ({"state": "out"}, "H")):
         fleet = [candidate("here", held=1.0, **changes), candidate("b"), candidate("c", "s1")]

@@ -3,7 +3,8 @@
  *
  *     page.html?player=hlsjs|dashjs|shaka&manifest=URL&codec=avc1|av01&settings=JSON
  *
- * `window.played` tells how it went: what was played when the end came, or the error.
+ * `window.played` tells how it went: what was played when the end came, or the error; and
+ * `window.watched` how it goes: position, buffer, and the times that it stood still.
  */
 
 const query = new URLSearchParams(location.search);
@@ -68,6 +69,28 @@ function cues() {
   }
   return [...found.keys()].sort();
 }
+
+/** How it goes. A stall is a time in which the picture should have moved and did not. */
+const watched = (window.watched = { position_s: 0, buffer_s: 0, stalls_s: [] });
+let moved_ms = null;
+
+function watch() {
+  const now_ms = performance.now();
+  const still = video.currentTime === watched.position_s;
+  if (moved_ms === null) {
+    if (!still) moved_ms = now_ms; // it has begun
+  } else if (!still || video.ended) {
+    const stood_s = (now_ms - moved_ms) / 1000;
+    if (stood_s > 0.15 && !watched.ended) watched.stalls_s.push(stood_s);
+    moved_ms = now_ms;
+  }
+  watched.ended = video.ended;
+  watched.position_s = video.currentTime;
+  const last = video.buffered.length - 1;
+  watched.buffer_s = last < 0 ? 0 : video.buffered.end(last) - video.currentTime;
+}
+
+setInterval(watch, 25);
 
 const codecs = new Set();
 let seen = [];

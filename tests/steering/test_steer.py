@@ -72,6 +72,11 @@ async def test_steering_manifests_keep_the_rules_of_players(
         manifest = SteeringManifest.model_validate_json(raw)
         assert list(manifest.pathway_priority) == offered
         assert manifest.reload_uri == f"https://steer.example{path}?told={offered[0]}"
+        # As long as it has not heard of all, it sends nobody to those that it has heard of.
+        await fleet.report(offered[2], 1)
+        status, raw, _ = await fleet.ask("GET", f"{path}?_HLS_pathway=%22{offered[1]}%22")
+        first = SteeringManifest.model_validate_json(raw).pathway_priority[0]
+        assert (status, first) == (200, offered[1])
     key = tmp_path / "secrets" / "steering-context.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 

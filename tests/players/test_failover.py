@@ -1,0 +1,270 @@
+"""The players of the world over the session manifests of a running cluster, while it breaks: what
+the page saw, and what the appliances wrote down.
+
+`make test` plays a short film with some of them at once. All of them, one by one, to the end of a
+real film: `make players` (NEARCAST_PLAYERS=all).
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import Page, Request
+
+from tests.browser import launch_chromium, open_browser, until
+from tests.players.stage import HERE, PLAYERS, VENDOR
+from tests.running import RATE, Running, make_clip, running_cluster
+
+ALL = os.environ.get("NEARCAST_PLAYERS") == "all"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(240),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+CLIP = "tears_of_steel_70s.webm"
+FILM_S = 28  # of the film that is made where there is no clip
+TTL_S, JITTER = 4, 0.2
+SETTINGS = f"""
+[steering]
+ttl_s = {TTL_S}
+ttl_jitter = {JITTER}
+[encoder]
+ladder = "apple"
+preset = "ultrafast"
+quality = "off"
+"""
+BREAKS_AT_S = 8.0
+NO_STALL_S = 0.25  # a picture that stood for less has not rebuffered
+MAX_STALL_S = 0.5
+
+Way = tuple[str, str]
+# One by one; or some together, which is quicker and asks more of the machine.
+TURNS: list[list[Way]] = (
+    [[way] for way in PLAYERS] if ALL else [[("dashjs", "dash"), ("shaka", "dash")]]
+)
+ways = pytest.mark.parametrize(
+    "turn", TURNS, ids=lambda turn: "+".join(f"{player}-{protocol}" for player, protocol in turn)
+)
+all_ways = pytest.mark.skipif(not ALL, reason="the whole matrix takes half an hour: make players")
+
+
+@dataclass
+class Play:
+    """A session that plays in a page."""
+
+    way: Way
+    session: dict[str, Any]
+    page: Page
+    failed: list[str] = field(
+        default_factory=list
+    )  # requests, but for those that players break off
+
+    def listen(self, request: Request) -> None:
+        why = request.failure or ""
+        if "ERR_ABORTED" not in why:
+            self.failed.append(f"{request.url}: {why}")
+
+    async def watched(self) -> dict[str, Any]:
+        """How it goes."""
+        return dict(await self.page.evaluate("watched"))
+
+
+@dataclass
+class House:
+    """A cluster with a film, and pages that play it."""
+
+    cluster: Running
+    title: dict[str, Any]
+    chromium: Chromium
+    pages: str
+    stack: AsyncExitStack
+
+    async def start(self, turn: Sequence[Way], buffer_s: float) -> list[Play]:
+        """One page for each way, all of a viewer in the north, and all well on their way."""
+        plays = [await self._open(way, buffer_s) for way in turn]
+        for play in plays:
+            ready = f"watched.position_s >= {BREAKS_AT_S} && watched.buffer_s >= {buffer_s}"
+            await until(play.page, ready, 40)
+        return plays
+
+    async def ended(self, plays: Sequence[Play]) -> list[dict[str, Any]]:
+        """All have played to the end; how it went."""
+        found = []
+        for play in plays:
+            played = await until(play.page, "globalThis.played", self.title["duration_s"] + 30)
+            assert played["error"] is None, (play.way, played)
+            assert played["position_s"] == pytest.approx(self.title["duration_s"], abs=0.3)
+            found.append(await play.watched())
+        return found
+
+    def served(self, play: Play) -> list[tuple[float, str]]:
+        """When which appliance sent the session a segment, by the appliances' logs."""
+        return sorted(
+            (datetime.fromisoformat(line["ts"]).timestamp(), appliance_id)
+            for appliance_id in self.cluster.urls["appliances"]
+            for line in self.cluster.access_log(appliance_id)
+            if line["session_id"] == play.session["session_id"] and line["path"].endswith(".m4s")
+        )
+
+    def server(self, plays: Sequence[Play]) -> str:
+        """The appliance that serves them, which is one in the north for all."""
+        (name,) = {self.served(play)[-1][1] for play in plays}
+        assert name.startswith("north")
+        return name
+
+    async def _open(self, way: Way, buffer_s: float) -> Play:
+        player, protocol = way
+        session = self.cluster.nearcast(
+            "play", self.title["title_id"], "--region", "north", "--player", "url"
+        )
+        query = {
+            "player": player,
+            "manifest": session[f"{protocol}_url"],
+            "codec": "avc1",
+            "settings": json.dumps(buffered(player, session["player_settings"][player], buffer_s)),
+        }
+        browser = await self.stack.enter_async_context(open_browser(self.chromium))
+        page = await browser.context.new_page()
+        play = Play(way, session, page)
+        page.on("requestfailed", play.listen)
+        await page.goto(f"{self.pages}/page.html?{urlencode(query)}")
+        return play
+
+
+def buffered(player: str, settings: dict[str, Any], buffer_s: float) -> dict[str, Any]:
+    """The session's settings, with so much buffer."""
+    if player == "hlsjs":
+        return settings | {"maxBufferLength": buffer_s, "maxMaxBufferLength": buffer_s}
+    more: dict[str, Any] = {"bufferingGoal": buffer_s}
+    if player == "dashjs":
+        more = {
+            "buffer": {
+                "bufferTimeDefault": buffer_s,
+                "bufferTimeAtTopQuality": buffer_s,
+                "bufferTimeAtTopQualityLongForm": buffer_s,
+            }
+        }
+    return settings | {"streaming": settings["streaming"] | more}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_cluster(tmp_path_factory.mktemp("cluster"), settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def title(cluster: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    clips = os.environ.get("NEARCAST_CLIPS")
+    film = Path(clips) / CLIP if clips else None
+    if not ALL or film is None or not film.exists():
+        film = make_clip(tmp_path_factory.mktemp("film") / "film.mp4", frames=FILM_S * RATE)
+    return dict(cluster.nearcast("upload", str(film), "--title", "Film", "--wait")["title"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Chromium]:
+    async with launch_chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(
+    cluster: Running, title: dict[str, Any], chromium: Chromium
+) -> AsyncIterator[House]:
+    site = web.Application()
+    site.router.add_static("/vendor/", VENDOR)
+    site.router.add_static("/", HERE)
+    async with TestServer(site) as server, AsyncExitStack() as stack:
+        yield House(cluster, title, chromium, str(server.make_url("")).rstrip("/"), stack)
+
+
+@ways
+@pytest.mark.parametrize("buffer_s", [4, 10] if ALL else [4])
+async def test_the_serving_appliance_dies(house: House, turn: list[Way], buffer_s: float) -> None:
+    plays = await house.start(turn, buffer_s)
+    dead = house.server(plays)
+    with house.cluster.killed(dead):
+        died_s = time.time()
+        stories = await house.ended(plays)
+    for play, story in zip(plays, stories, strict=True):
+        bound_s = MAX_STALL_S if buffer_s < 10 else NO_STALL_S
+        assert max(story["stalls_s"], default=0) <= bound_s, (play.way, story)
+        later = [name for at_s, name in house.served(play) if at_s > died_s]
+        assert later and dead not in later
+    await _alive_again(house, dead)
+
+
+@ways
+async def test_the_serving_appliance_hangs(house: House, turn: list[Way]) -> None:
+    plays = await house.start(turn, 10)
+    hung = house.server(plays)
+    with house.cluster.stopped(hung):
+        hung_s = time.time()
+        stories = await house.ended(plays)
+        for play, story in zip(plays, stories, strict=True):
+            assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
+            later = [name for at_s, name in house.served(play) if at_s > hung_s]
+            assert later and hung not in later
+    await _alive_again(house, hung)
+
+
+@ways
+async def test_a_drain_moves_within_a_ttl_and_its_end_brings_back(
+    house: House, turn: list[Way]
+) -> None:
+    plays = await house.start(turn, 10)
+    drained = house.server(plays)
+    house.cluster.nearcast("fleet", "drain", drained)
+    drained_s = time.time()
+    try:
+        await _every(plays, lambda play: house.served(play)[-1][1] != drained)
+    finally:
+        house.cluster.nearcast("fleet", "restore", drained)
+    restored_s = time.time()
+    stories = await house.ended(plays)
+    ttl_s = TTL_S * (1 + JITTER)
+    for play, story in zip(plays, stories, strict=True):
+        assert play.failed == []
+        assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
+        away = [at_s for at_s, name in house.served(play) if name != drained]
+        stayed = [
+            at_s for at_s, name in house.served(play) if name == drained and at_s < restored_s
+        ]
+        # A question under way, and a segment that was asked for before its answer.
+        assert max(stayed) <= drained_s + ttl_s + 1.0, play.way
+        assert min(away) > drained_s
+        assert house.served(play)[-1][1] == drained, (play.way, house.served(play))
+
+
+async def _every(plays: Sequence[Play], is_so: Callable[[Play], bool]) -> None:
+    """It has become so for all of them."""
+    async with asyncio.timeout(30):
+        while not all(map(is_so, plays)):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def _alive_again(house: House, appliance_id: str) -> None:
+    """New sessions go there first again."""
+
+    def is_first() -> bool:
+        ranking = house.cluster.nearcast("steer", house.title["title_id"], "--region", "north")
+        return bool(ranking["pathways"][0]["appliance_id"] == appliance_id)
+
+    async with asyncio.timeout(40):
+        while not await asyncio.to_thread(is_first):  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
