@@ -170,6 +170,6 @@ def _ask(
     current: str | None = None,
     draining: frozenset[str] | set[str] = frozenset(),
 ) -> RankAnswer:
-    asked = Asked(package(title), _PLACE, count, current, session_id)
+    asked = Asked(package(title), _PLACE, count, current, session_id=session_id)
     fleet = Fleet(roster, asked.package_id, _BEGIN_S + now_s, _LIMITS, draining)
     return rank(asked, fleet, ATLAS)

@@ -65,13 +65,26 @@ async def bench_steer(
 # Decisions.
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
     """A large fleet, as steering knows it."""
 
     atlas: Atlas
     roster: RosterBook
     now_s: float
+    dice: random.Random
+    reports: int = 0
+
+    def go_on(self) -> None:
+        """A millisecond later. Appliances report every five seconds, so every fifth time one
+        does."""
+        self.now_s += 0.001
+        if round(self.now_s * 1000) % 5 == 0:
+            n, sequence = self.reports % _APPLIANCES, 2 + self.reports // _APPLIANCES
+            load = self.dice.uniform(0, 0.7)
+            self.reports += 1
+            self.roster.hear(_report(f"a{n}", f"s{n % _SITES}", self.now_s, load, sequence),
+                             self.now_s)  # fmt: skip
 
 
 def make_world(seed: int = 1) -> World:
@@ -103,11 +116,12 @@ def make_world(seed: int = 1) -> World:
             for k in dice.sample(range(_PACKAGES), _PACKAGES // 10)
         )
         roster.take(f"a{n}", Holdings(boot_id="boot", sequence=1, snapshot=True, held=held))
-    return World(atlas, roster, now_s)
+    return World(atlas, roster, now_s, dice)
 
 
 async def _rank(name: str, effort: Effort, tell: Callable[[str], None]) -> list[Row]:
-    """From an address to pathways with reasons: what `POST /v1/rank` decides."""
+    """From an address to pathways with reasons: what `POST /v1/rank` decides. A thousand a second,
+    while the fleet reports; what its reports cost is not counted."""
     world = make_world()
     dice = random.Random(2)
     limits = Limits()
@@ -128,11 +142,13 @@ async def _rank(name: str, effort: Effort, tell: Callable[[str], None]) -> list[
         assert len(answer.pathways) == 3
 
     for number in range(_RANKINGS // 4):
+        world.go_on()
         once(number)
     p50s, p99s = [], []
     for _ in range(effort.pairs):
         took_us = []
         for number in range(_RANKINGS):
+            world.go_on()
             began = time.perf_counter_ns()
             once(number)
             took_us.append((time.perf_counter_ns() - began) / 1000)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,8 +54,7 @@ class Route(BaseModel):
     med: int = Field(0, ge=0, lt=2**32, description="Multi-exit discriminator")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a viewer is: always in some region, and at a site when that is known; `others` serve
     the viewer's network, too, by longer ways."""
 

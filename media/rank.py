@@ -27,13 +27,14 @@ costs what the viewer's own corner of it does.
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from media.fleet import HealthState, Pathway, RankAnswer, Skipped
+from media.fleet import HealthState, Pathway, RankAnswer
 from media.places import Atlas, Nearness, Place, Ring
 
 # A player with one pathway has nowhere to go when it fails.
@@ -98,20 +99,24 @@ class Fleet(Protocol):
         """One of the site holds the package whole."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """Who wants what. `current` is where this viewer plays already: among equals it stays. One
     that plays badly (`starving`) is not sent to an appliance that is just back. Of the `network` it
     may be known that a site is slow there (`demoted`). `only` these were offered, if not all."""
 
     package_id: str
     place: Place
-    count: int = 3
+    wanted: int = 3
     current: str | None = None
-    session_id: str = ""
     starving: bool = False
+    only: tuple[str, ...] | None = None
+    session_id: str = ""
     network: str = ""
-    only: Collection[str] | None = None
+
+    @property
+    def impersonal(self) -> tuple[object, ...]:
+        """What many ask alike."""
+        return self[:6]
 
 
 @dataclass(frozen=True)
@@ -140,19 +145,26 @@ def rank(
     found = _decide(asked, fleet, atlas.rings(asked.place) if rings is None else rings, thorough)
     skipped = [_skip(one.candidate, *one.refused) for one in found.refused if one.refused]
     skipped += [_skip(one.candidate, "L", one.full) for one in found.full]
-    skipped += _lacking(found.free, found.chosen, asked.count)
-    skipped.sort(key=lambda one: one.appliance_id)
-    return RankAnswer(
-        region=asked.place.region,
-        site=asked.place.site,
-        pathways=tuple(_pathway(one, atlas, asked) for one in found.chosen),
-        skipped=tuple(skipped),
+    skipped += _lacking(found.free, found.chosen, asked.wanted)
+    skipped.sort(key=itemgetter("appliance_id"))
+    return RankAnswer.model_validate(  # all at once: models one by one take twice as long
+        {
+            "region": asked.place.region,
+            "site": asked.place.site,
+            "pathways": tuple(_pathway(one, atlas, asked) for one in found.chosen),
+            "skipped": tuple(skipped),
+        }
     )
 
 
-def order(asked: Asked, fleet: Fleet, rings: Sequence[Ring]) -> list[str]:
+def order(asked: Asked, fleet: Fleet, rings: Sequence[Ring]) -> tuple[str, ...]:
     """The ids of what `rank` answers, for those who need no reasons: at a third of the cost."""
-    return [one.appliance_id for one in _decide(asked, fleet, rings).chosen]
+    return tuple(one.appliance_id for one in _decide(asked, fleet, rings).chosen)
+
+
+def personal(standing: Standing) -> bool:
+    """Whether it stands differently with one viewer than with another who asks for the same."""
+    return standing.candidate.admits < 1 or standing.full != ""
 
 
 def with_last_resort(answer: RankAnswer, url: str) -> RankAnswer:
@@ -276,7 +288,7 @@ class _Slot(NamedTuple):
 
 
 def _decide(asked: Asked, fleet: Fleet, rings: Iterable[Ring], thorough: bool = False) -> _Decision:
-    only, count = asked.only, asked.count
+    only, count = asked.only, asked.wanted
     free: list[_Judged] = []
     full: list[_Judged] = []
     refused: list[Standing] = []
@@ -307,13 +319,21 @@ def _visits(asked: Asked, fleet: Fleet, rings: Iterable[Ring]) -> Iterator[tuple
     """Every site, the nearest first. Of equally near ones those that hold the package, and then
     each title has an order of its own."""
 
-    def order(site: str) -> tuple[bool, float]:
-        return not fleet.holds(site), _chance(asked.package_id, site)
+    def spread(line: list[str]) -> Iterable[str]:
+        return sorted(line, key=lambda site: _chance(asked.package_id, site))
 
     for nearness, sites in rings:
-        line = sorted(sites, key=order) if len(sites) > 1 else sites
-        for number, site in enumerate(line):
-            yield _Slot(nearness, number, 1 / len(line)), site
+        if len(sites) == 1:
+            yield _Slot(nearness, 0, 1.0), sites[0]
+            continue
+        share, number = 1 / len(sites), 0
+        holders = [site for site in sites if fleet.holds(site)]
+        for site in spread(holders):
+            yield _Slot(nearness, number, share), site
+            number += 1
+        for site in spread([site for site in sites if site not in holders]):
+            yield _Slot(nearness, number, share), site
+            number += 1
 
 
 def _judge(asked: Asked, fleet: Fleet, standing: Standing, slot: _Slot) -> _Judged:
@@ -372,17 +392,23 @@ def _choose(line: Sequence[_Judged], count: int) -> list[_Judged]:
     """The first `count`, hosts all different while that is possible, and the last of them from
     another site when all would stand in one."""
     hosts: set[str] = set()
-    firsts: list[_Judged] = []
+    chosen: list[_Judged] = []
     repeats: list[_Judged] = []
-    for one in sorted(line):
-        (repeats if one.candidate.host in hosts else firsts).append(one)
-        hosts.add(one.candidate.host)
-    line = firsts + repeats
-    chosen = line[:count]
+    line = sorted(line)
+    for one in line:
+        host = one.candidate.host
+        if host in hosts:
+            repeats.append(one)
+            continue
+        chosen.append(one)
+        hosts.add(host)
+        if len(chosen) == count:
+            break
+    chosen += repeats[: count - len(chosen)]
     if len(chosen) >= MIN_PATHWAYS and len({one.candidate.site for one in chosen}) == 1:
         kept = {one.candidate.host for one in chosen[:-1]}
         site = chosen[0].candidate.site
-        for other in line[count:]:
+        for other in line:
             if other.candidate.site != site and other.candidate.host not in kept:
                 chosen[-1] = other
                 break
@@ -396,9 +422,13 @@ def _settled(chosen: Sequence[_Judged], count: int) -> bool:
     )
 
 
-def _lacking(free: Sequence[_Judged], chosen: Sequence[_Judged], count: int) -> list[Skipped]:
+def _lacking(
+    free: Sequence[_Judged], chosen: Sequence[_Judged], count: int
+) -> list[dict[str, Any]]:
     """Those left out that hold nothing of the package while `count` others as near hold it."""
-    holders = sorted(one.nearness.steps for one in free if one.held >= 1)
+    holders = sorted([one.nearness.steps for one in free if one.held >= 1])
+    if len(holders) < count:
+        return []
     taken = {one.appliance_id for one in chosen}
     skipped = []
     for one in free:
@@ -410,7 +440,7 @@ def _lacking(free: Sequence[_Judged], chosen: Sequence[_Judged], count: int) -> 
     return skipped
 
 
-def _pathway(one: _Judged, atlas: Atlas, asked: Asked) -> Pathway:
+def _pathway(one: _Judged, atlas: Atlas, asked: Asked) -> dict[str, Any]:
     candidate = one.candidate
     reasons = [one.nearness.why, _content(one.held), f"load {candidate.load:.2f}"]
     if candidate.appliance_id == asked.current:
@@ -419,14 +449,14 @@ def _pathway(one: _Judged, atlas: Atlas, asked: Asked) -> Pathway:
         reasons.append(one.crowded)
     if one.full:
         reasons.append(f"{one.full}, but nothing is freer")
-    return Pathway(
-        appliance_id=candidate.appliance_id,
-        site=candidate.site,
-        region=atlas.sites[candidate.site].region,
-        url=candidate.url,
-        score=round(one.score, 6),
-        reasons=tuple(reasons),
-    )
+    return {
+        "appliance_id": candidate.appliance_id,
+        "site": candidate.site,
+        "region": atlas.sites[candidate.site].region,
+        "url": candidate.url,
+        "score": round(one.score, 6),
+        "reasons": tuple(reasons),
+    }
 
 
 def _content(held: float) -> str:
@@ -435,8 +465,8 @@ def _content(held: float) -> str:
     return f"holds {held:.0%}" if held > 0 else "has to fetch it"
 
 
-def _skip(candidate: Candidate, code: Code, why: str) -> Skipped:
-    return Skipped(appliance_id=candidate.appliance_id, code=code, why=why)
+def _skip(candidate: Candidate, code: Code, why: str) -> dict[str, Any]:
+    return {"appliance_id": candidate.appliance_id, "code": code, "why": why}
 
 
 def host_of(url: str) -> str:

@@ -70,7 +70,6 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[BaseModel | web.StreamResponse | None]]
-RawHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Authenticate = Callable[[web.Request], Awaitable[Caller | None]]
 
 
@@ -81,14 +80,11 @@ class Route:
     `params` gives the type of each path parameter; one that does not fit is 404. `roles` empty
     means public. `body` is read only up to `max_body_bytes`. `media_type` is for routes that
     answer something else than `application/json` and return their own response.
-
-    A `raw` handler gets the request as it came: for addresses that are asked so often that a
-    `Call` would cost more than the answer. It checks for itself, and its request has no id.
     """
 
     method: str
     path: str
-    handler: Handler | RawHandler
+    handler: Handler
     summary: str
     answer: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
@@ -99,7 +95,6 @@ class Route:
     status: int = 200
     media_type: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
-    raw: bool = False
 
 
 async def nobody(request: web.Request) -> Caller | None:
@@ -112,24 +107,9 @@ def make_app(
 ) -> web.Application:
     """The application that serves the table. `authenticate` returns None for the anonymous and
     raises Problem for credentials that are wrong."""
-    raw: set[object] = set()
-
-    @web.middleware
-    async def guard(request: web.Request, handler: RawHandler) -> web.StreamResponse:
-        if handler in raw:
-            try:
-                return await handler(request)
-            except Exception:
-                pass  # once more, with care: the log is to say what happened
-        return await _problems(request, handler)
-
-    app = web.Application(middlewares=[guard])
+    app = web.Application(middlewares=[_problems])
     for route in routes:
-        if route.raw:
-            endpoint = cast(RawHandler, route.handler)
-            raw.add(endpoint)
-        else:
-            endpoint = _endpoint(route, authenticate, proxies)
+        endpoint = _endpoint(route, authenticate, proxies)
         app.router.add_route(route.method, route.path, endpoint)
         # HEAD is wherever GET is (RFC 9110 9.1), but for streams of events, which have no length.
         if route.method == "GET" and route.media_type != "text/event-stream":
@@ -168,8 +148,9 @@ def model_response(model: BaseModel | None, status: int = 200) -> web.Response:
     )
 
 
-def _endpoint(route: Route, authenticate: Authenticate, proxies: Proxies) -> RawHandler:
-    handler = cast(Handler, route.handler)
+def _endpoint(
+    route: Route, authenticate: Authenticate, proxies: Proxies
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     params = {name: TypeAdapter(kind) for name, kind in route.params.items()}
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
@@ -190,7 +171,7 @@ def _endpoint(route: Route, authenticate: Authenticate, proxies: Proxies) -> Raw
                 request.remote or "", request.headers.getall(proxies.header, ())
             ),
         )
-        answer = await handler(call)
+        answer = await route.handler(call)
         if isinstance(answer, web.StreamResponse):
             return answer
         return model_response(answer, route.status)
@@ -250,7 +231,10 @@ def _invalid(error: ValidationError) -> Problem:
     return Problem("invalid_field", f"{where}: {first['msg']}." if where else f"{first['msg']}.")
 
 
-async def _problems(request: web.Request, handler: RawHandler) -> web.StreamResponse:
+@web.middleware
+async def _problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """Gives each request its id, and each failure its problem document."""
     given = request.headers.get(REQUEST_ID, "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

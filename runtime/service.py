@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ from runtime.log import configure, logger
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    Express = Callable[[web.BaseRequest], web.StreamResponse | None]
 
 GRACE_S = 10.0
 
@@ -176,14 +179,28 @@ def url_of(sock: socket.socket) -> str:
 
 
 async def serve_http(
-    app: "web.Application", listen: str | socket.socket
+    app: "web.Application", listen: str | socket.socket, express: "Express | None" = None
 ) -> "tuple[web.AppRunner, str]":
     """The application answers on `listen`, an address or a socket that listens already; returns its
-    runner, to clean up, and its address."""
+    runner, to clean up, and its address.
+
+    `express` is asked first, before anything else is done for a request. What it answers with None,
+    or fails at, takes the usual way."""
     from aiohttp import web  # 17 MB, which an appliance's workers can do without
 
     sock = bind(listen) if isinstance(listen, str) else listen
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
+    if express is not None:
+        assert runner.server is not None
+        usual = runner.server.request_handler
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            with suppress(Exception):  # the usual way tells what it is
+                if (answer := express(request)) is not None:
+                    return answer
+            return await usual(request)
+
+        runner.server.request_handler = handler
     await web.SockSite(runner, sock).start()
     return runner, url_of(sock)

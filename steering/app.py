@@ -102,8 +102,10 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
     _watch(steering)
     await steering.archive.sync(time.time())
     gate = MachineGate(secrets / "trust.json", NAME)
-    runner, url = await serve_http(make_app(routes(steering), gate.authenticate), settings.listen)
-    desk.public_url = settings.public_url or url
+    runner, url = await serve_http(
+        make_app(routes(steering), gate.authenticate), settings.listen, desk.express
+    )
+    desk.stand_at(settings.public_url or url)
     names = DnsServer(
         Zone(
             dns.name.from_text(settings.dns_zone),
@@ -150,6 +152,12 @@ def _watch(steering: Steering) -> None:
     metrics.watch("packages", "Packages to place", lambda: len(steering.catalog.listing.packages))
     metrics.watch(
         "notices_version", "Version of the notices", lambda: steering.notices.board.version
+    )
+    metrics.watch_each(
+        "throughput_bits_per_second",
+        "What players measured lately, by their own word: the mean over networks",
+        "site",
+        lambda: steering.desk.paces.by_site(time.time()),
     )
     metrics.watch("purges_open", "Purges under way", lambda: steering.purges.open)
     metrics.watch("state_away", "1 while the state does not answer", lambda: steering.archive.away)

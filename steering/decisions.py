@@ -84,7 +84,7 @@ def decision_line(
         package=asked.package_id,
         place=[asked.place.region, asked.place.site, list(asked.place.others)],
         network=asked.network,
-        count=asked.count,
+        count=asked.wanted,
         current=asked.current,
         starving=asked.starving,
         only=None if asked.only is None else list(asked.only),
@@ -173,9 +173,15 @@ class _Again:
         region, site, others = line["place"]
         place = Place(region, site, tuple(others))
         asked = Asked(
-            line["package"], place, line["count"], line["current"], line["session"],
-            line["starving"], line["network"], line["only"],
-        )  # fmt: skip
+            line["package"],
+            place,
+            line["count"],
+            line["current"],
+            line["starving"],
+            None if line["only"] is None else tuple(line["only"]),
+            line["session"],
+            line["network"],
+        )
         by_id = {one.appliance_id: one for one in self.fleet}
         by_id |= {one[0]: _candidate(one) for one in line["seen"]}
         fleet = _Paper(

@@ -4,15 +4,15 @@ Rules that shipping players set: never an id that was not offered, never without
 DASH client that finds none of its locations stops), TTL always, RELOAD-URI absolute.
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 MAX_THROUGHPUT_BPS = 10**12
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 class SteerQuery(BaseModel):
@@ -27,6 +27,14 @@ class SteerQuery(BaseModel):
     told: str = Field("", description="Where it was last sent (by RELOAD-URI)")
 
 
+_PROTOCOLS: dict[str, Literal["hls", "dash"]] = {
+    "_HLS_pathway": "hls",
+    "_HLS_throughput": "hls",
+    "_DASH_pathway": "dash",
+    "_DASH_throughput": "dash",
+}
+
+
 class PlayerWord(NamedTuple):
     """What of a query makes sense. `current` is where the player is, when that is certain, and
     `told` where it was last sent."""
@@ -37,20 +45,37 @@ class PlayerWord(NamedTuple):
     told: str = ""
 
 
-def player_word(query: Mapping[str, str], offered: Sequence[str]) -> PlayerWord:
-    """The player's word, from what `SteerQuery` lists. dash.js names every location since its last
-    request, fastest first, so only a list of one says where it is."""
-    dash_pathway, dash_throughput = query.get("_DASH_pathway"), query.get("_DASH_throughput")
-    protocol: Literal["hls", "dash"] = "dash" if dash_pathway or dash_throughput else "hls"
-    pathways = (query.get("_HLS_pathway") or dash_pathway or "").strip('"').split(",")
-    throughputs = (query.get("_HLS_throughput") or dash_throughput or "").strip('"').split(",")
-    alone = pathways[0] if len(pathways) == 1 and pathways[0] in offered else None
-    fits = _NUMBER.fullmatch(throughputs[0])
-    throughput_bps = min(float(throughputs[0]), MAX_THROUGHPUT_BPS) if fits else None
-    return PlayerWord(protocol, alone, throughput_bps, query.get("told", ""))
+_unquoted = lru_cache(1024)(unquote)  # the names of appliances, in quotation marks
 
 
-def priorities(ranked: Iterable[str], offered: Sequence[str]) -> tuple[str, ...]:
+def player_word(raw_query: str, offered: Collection[str]) -> PlayerWord:
+    """The player's word: what `SteerQuery` lists. dash.js names every location since its last
+    request, fastest first; only one that stands alone says where it is."""
+    protocol: Literal["hls", "dash"] = "hls"
+    pathway = throughput = told = ""
+    for pair in raw_query.split("&"):
+        name, _, value = pair.partition("=")
+        if "%" in value:
+            value = _unquoted(value)
+        if name == "told":
+            told = value
+        elif value and name in _PROTOCOLS:
+            protocol = _PROTOCOLS[name]
+            if name.endswith("pathway"):
+                pathway = value.strip('"')
+            else:
+                throughput = value.strip('"').partition(",")[0]
+    alone = pathway if pathway in offered else None
+    return PlayerWord(protocol, alone, _bps(throughput), told)
+
+
+def _bps(text: str) -> float | None:
+    """Digits with at most one point; no sign, no exponent."""
+    return min(float(text), MAX_THROUGHPUT_BPS) if text.replace(".", "", 1).isdecimal() else None
+
+
+@lru_cache(4096)
+def priorities(ranked: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
     """The offered ids, each once: those that are ranked in their rank, the others behind them."""
     first = [appliance_id for appliance_id in ranked if appliance_id in offered]
     return tuple(dict.fromkeys((*first, *offered)))
@@ -63,10 +88,6 @@ def ttl(ttl_s: float, jitter: float, chance: float) -> int:
 
 def manifest(priority: Sequence[str], ttl_s: int, reload_uri: str) -> bytes:
     """The document (`media.fleet.SteeringManifest`)."""
-    document = {
-        "VERSION": 1,
-        "TTL": ttl_s,
-        "RELOAD-URI": reload_uri,
-        "PATHWAY-PRIORITY": priority,
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
+    return to_json(
+        {"VERSION": 1, "TTL": ttl_s, "RELOAD-URI": reload_uri, "PATHWAY-PRIORITY": priority}
+    )

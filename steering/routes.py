@@ -103,11 +103,11 @@ def routes(steering: Steering) -> list[Route]:
         Route(
             "GET", "/steer/{token}", steering.desk.steer, "Steering manifest of a session",
             query=SteerQuery, answer=SteeringManifest, media_type=MANIFEST_TYPE,
-            errors=("token_invalid",), raw=True,
+            errors=("token_invalid",),
         ),
         Route(
             "OPTIONS", "/steer/{token}", steering.desk.allow_page,
-            "Lets pages of other origins ask", raw=True,
+            "Lets pages of other origins ask",
         ),
         Route("GET", "/healthz", steering.health, "Whether the process lives", answer=Health),
         Route("GET", "/readyz", steering.health, "Whether it takes work", answer=Health),

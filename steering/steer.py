@@ -12,7 +12,7 @@ from aiohttp import web
 
 from media.places import Place
 from media.rank import LAST_RESORT, Asked
-from runtime.api import problem_response
+from runtime.api import Call, problem_response
 from runtime.errors import Problem
 from steering.contexts import Context, Contexts
 from steering.doubts import Left
@@ -23,6 +23,7 @@ from steering.settings import SteeringSettings
 from steering.throughput import ThroughputBook
 
 MANIFEST_TYPE = "application/vnd.apple.steering-list"  # players parse JSON whatever the type says
+_PATH = "/steer/"
 # Viewers kept, about 2 KB each. Only those with genuine tokens are, so nobody can crowd others out
 # who was not given a session.
 _REMEMBERED = 20_000
@@ -37,7 +38,7 @@ class Viewer(NamedTuple):
 
 
 class SteerDesk:
-    """Answers players. `public_url` is where they find it, known once the address is bound."""
+    """Answers players."""
 
     def __init__(
         self,
@@ -50,11 +51,12 @@ class SteerDesk:
         now_s: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.public_url = settings.public_url
+        self._prefix = ""
+        self.stand_at(settings.public_url)
         self._settings = settings
         self._ranker = ranker
         self._contexts = contexts
-        self._paces = paces
+        self.paces = paces
         self._metrics = metrics
         self._now_s = now_s
         self._chance = chance
@@ -65,32 +67,45 @@ class SteerDesk:
             "Access-Control-Allow-Origin": settings.cors_origin,
         }
 
+    def stand_at(self, public_url: str) -> None:
+        """This is where players find us."""
+        self._prefix = f"{public_url.rstrip('/')}{_PATH}"
+
     def url(self, token: str) -> str:
         """Where the session with this token asks."""
-        return f"{self.public_url.rstrip('/')}/steer/{token}"
+        return self._prefix + token
 
-    async def steer(self, request: web.Request) -> web.Response:
+    def express(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to a genuine question, before any router has looked at it."""
+        path = request.rel_url.raw_path
+        if request.method != "GET" or not path.startswith(_PATH):
+            return None
+        return self._respond(path[len(_PATH) :], request.rel_url.raw_query_string)
+
+    async def steer(self, call: Call) -> web.Response:
         """Always 200 with a whole document, except for tokens that are not ours: those name no
         pathways to answer with."""
-        token = request.match_info["token"]
         try:
-            viewer = self._viewer(token)
+            return self._respond(call.path["token"], call.request.rel_url.raw_query_string)
         except Problem as problem:
-            response = problem_response(problem)
-            response.headers["Access-Control-Allow-Origin"] = self._settings.cors_origin
-            return response
-        body = self._answer(token, viewer, player_word(request.query, viewer.context.offered))
-        return web.Response(body=body, headers=self._headers)
+            return self._for_pages(problem_response(problem, call.request_id))
 
-    async def allow_page(self, request: web.Request) -> web.Response:
+    async def allow_page(self, call: Call) -> web.Response:
         """Pages of other origins may ask."""
-        headers = {
-            "Access-Control-Allow-Methods": "GET",
-            "Access-Control-Allow-Headers": "*",
-            "Access-Control-Max-Age": "86400",
-            "Access-Control-Allow-Origin": self._settings.cors_origin,
-        }
-        return web.Response(status=204, headers=headers)
+        response = web.Response(status=204)
+        response.headers["Access-Control-Allow-Methods"] = "GET"
+        response.headers["Access-Control-Allow-Headers"] = "*"
+        response.headers["Access-Control-Max-Age"] = "86400"
+        return self._for_pages(response)
+
+    def _respond(self, token: str, raw_query: str) -> web.Response:
+        viewer = self._viewer(token)
+        word = player_word(raw_query, viewer.context.offered)
+        return web.Response(body=self._answer(token, viewer, word), headers=self._headers)
+
+    def _for_pages(self, response: web.Response) -> web.Response:
+        response.headers["Access-Control-Allow-Origin"] = self._settings.cors_origin
+        return response
 
     def _find_viewer(self, token: str) -> Viewer:
         context = self._contexts.read(token)
@@ -115,37 +130,34 @@ class SteerDesk:
     def _learn(self, viewer: Viewer, word: PlayerWord, now_s: float) -> None:
         """What the player says of the network, and of an appliance that it was told to go to and is
         not at."""
-        if word.throughput_bps is not None:
-            self._metrics.measured(word.protocol, word.throughput_bps)
         roster = self._ranker.roster
         current = roster.get(word.current) if word.current is not None else None
         if current is None:
             return
         context, network = viewer.context, viewer.network
         if word.throughput_bps is not None and network:
-            self._paces.hear(network, current.report.site, word.throughput_bps, now_s)
+            self.paces.hear(network, current.report.site, word.throughput_bps, now_s)
         if word.told and word.told != word.current and word.told in context.offered:
             roster.doubts.hear(Left(word.told, context.session_id, network, now_s))
 
     def _ranked(
         self, viewer: Viewer, current: str | None, now_s: float
-    ) -> tuple[list[str], Outcome]:
+    ) -> tuple[tuple[str, ...], Outcome]:
         """Those offered that are fit, best first."""
         context = viewer.context
         if context.expires_s <= now_s:
-            return [], "expired"  # its tokens open nothing: not worth a ranking
-        appliances = [one for one in context.offered if one != LAST_RESORT]
-        if self._ranker.roster.waits_for(appliances, now_s):
-            return [current] if current is not None else [], "left"
+            return (), "expired"  # its tokens open nothing: not worth a ranking
+        if self._ranker.roster.waits_for(context.offered, now_s):
+            return () if current is None else (current,), "left"
         asked = Asked(
             context.package_id,
             viewer.place,
             len(context.offered),
             current,
-            context.session_id,
             self._ranker.roster.starves(context.session_id, context.offered),
-            viewer.network,
             context.offered,
+            context.session_id,
+            viewer.network,
         )
         # Where the last resort was offered, it comes before those that are unfit.
-        return [*self._ranker.order(asked, now_s), LAST_RESORT], "ranked"
+        return (*self._ranker.order(asked, now_s), LAST_RESORT), "ranked"

@@ -8,7 +8,7 @@ while without words it is tried again.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 LEAST_WORDS = 10  # of a network about a site
 SLOW_BELOW, FAST_FROM = 0.5, 0.8  # of what another site gives
@@ -18,7 +18,8 @@ _MOST_NETWORKS = 20_000
 _MOST_SITES = 16
 
 
-class Pace(NamedTuple):
+@dataclass(slots=True)
+class Pace:
     """What a network gets of a site."""
 
     network: str
@@ -38,16 +39,20 @@ class ThroughputBook:
 
     def hear(self, network: str, site: str, bps: float, now_s: float) -> None:
         """A viewer of the network had this throughput from the site."""
-        sites = self._paces.setdefault(network, {})
+        sites = self._paces.get(network)
+        if sites is None:
+            sites = self._paces[network] = {}
         self._paces.move_to_end(network)
-        known = sites.get(site)
-        if known is None or not 0 <= now_s - known.heard_s < _FRESH_S:
-            if known is None and len(sites) >= _MOST_SITES:
+        pace = sites.get(site)
+        if pace is None or not 0 <= now_s - pace.heard_s < _FRESH_S:
+            if pace is None and len(sites) >= _MOST_SITES:
                 return
-            known = Pace(network, site, bps, 0, now_s)
-        mean = known.bps + max(_NEWEST, 1 / (known.words + 1)) * (bps - known.bps)
-        sites[site] = Pace(network, site, mean, known.words + 1, now_s)
-        self._judge(network, now_s)
+            pace = sites[site] = Pace(network, site, bps, 0, now_s)
+        pace.words += 1
+        pace.bps += (bps - pace.bps) * max(_NEWEST, 1 / pace.words)
+        pace.heard_s = now_s
+        if len(sites) > 1 or self._others or network in self._slow:
+            self._judge(network, now_s)
         if len(self._paces) > _MOST_NETWORKS:
             gone, _ = self._paces.popitem(last=False)
             self._slow.pop(gone, None)
@@ -57,6 +62,13 @@ class ThroughputBook:
         if network in self._slow:
             self._judge(network, now_s)
         return self._slow.get(network, {})
+
+    def by_site(self, now_s: float) -> dict[str, float]:
+        """The mean over networks of what each site gives, of those heard here lately."""
+        found: dict[str, list[float]] = {}
+        for pace in self.words(now_s):
+            found.setdefault(pace.site, []).append(pace.bps)
+        return {site: sum(rates) / len(rates) for site, rates in sorted(found.items())}
 
     def words(self, now_s: float) -> list[Pace]:
         """What was heard here, for others: of the networks heard last."""

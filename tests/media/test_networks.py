@@ -49,6 +49,10 @@ MAP = mapped(
         ("10.1.2", None),
         ("::::", None),
         ("", None),
+        ("010.1.2.3", None),
+        ("10.1.2.3\0", None),
+        ("１0.1.2.3", None),
+        ("fe80::1%eth0", None),
     ],
 )
 def test_the_longest_prefix_wins(address: str, value: str | None) -> None:

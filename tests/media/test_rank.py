@@ -19,7 +19,7 @@ def ranked(*fleet: Candidate, count: int = 3, place: Place = N1, **asked: Any) -
     one = Asked(package_id(), place, count, **asked)
     answer = rank(one, Paper(fleet), ATLAS, thorough=True)
     quick = rank(one, Paper(fleet), ATLAS)  # looks no farther than it must
-    assert order(one, Paper(fleet), ATLAS.rings(place)) == ids(quick)
+    assert list(order(one, Paper(fleet), ATLAS.rings(place))) == ids(quick)
     assert quick.pathways == answer.pathways
     assert set(quick.skipped) <= set(answer.skipped)
     return answer

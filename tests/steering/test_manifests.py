@@ -5,6 +5,7 @@ import stat
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -36,7 +37,7 @@ names = st.sampled_from(["a", "b", "c", "d", "e"])
 
 @given(st.lists(names, unique=True), st.lists(names, unique=True, min_size=1))
 def test_every_offered_id_once_and_no_other(ranked: list[str], offered: list[str]) -> None:
-    made = priorities(ranked, offered)
+    made = priorities(tuple(ranked), tuple(offered))
     assert sorted(made) == sorted(offered)
     alive = [one for one in ranked if one in offered]
     assert list(made[: len(alive)]) == alive
@@ -79,7 +80,7 @@ def test_the_document_has_what_players_need() -> None:
 def test_what_players_say(
     query: dict[str, str], protocol: str, current: str | None, throughput_bps: float | None
 ) -> None:
-    word = player_word(query, OFFERED)
+    word = player_word(urlencode(query), OFFERED)
     assert (word.protocol, word.current, word.throughput_bps) == (
         protocol,
         current,
@@ -91,7 +92,7 @@ def test_what_players_say(
     st.dictionaries(st.sampled_from(list(SteerQuery.model_json_schema()["properties"])), st.text())
 )
 def test_nothing_that_players_say_is_an_error(query: dict[str, str]) -> None:
-    word = player_word(query, OFFERED)
+    word = player_word(urlencode(query), OFFERED)
     assert word.current is None or word.current in OFFERED
 
 
