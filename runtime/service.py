@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -196,10 +195,11 @@ async def serve_http(
         usual = runner.server.request_handler
 
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            with suppress(Exception):  # the usual way tells what it is
-                if (answer := express(request)) is not None:
-                    return answer
-            return await usual(request)
+            try:
+                answer = express(request)
+            except Exception:
+                answer = None  # the usual way tells what it is
+            return await usual(request) if answer is None else answer
 
         runner.server.request_handler = handler
     await web.SockSite(runner, sock).start()

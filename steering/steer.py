@@ -77,10 +77,11 @@ class SteerDesk:
 
     def express(self, request: web.BaseRequest) -> web.Response | None:
         """The answer to a genuine question, before any router has looked at it."""
-        path = request.rel_url.raw_path
-        if request.method != "GET" or not path.startswith(_PATH):
+        target = request.raw_path
+        if request.method != "GET" or not target.startswith(_PATH):
             return None
-        return self._respond(path[len(_PATH) :], request.rel_url.raw_query_string)
+        token, _, raw_query = target[len(_PATH) :].partition("?")
+        return self._respond(token, raw_query)
 
     async def steer(self, call: Call) -> web.Response:
         """Always 200 with a whole document, except for tokens that are not ours: those name no
