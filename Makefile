@@ -7,12 +7,13 @@ ARGS ?=
 # Some machines set it. Without compiled files, each of some hundred processes compiles the house.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint accept soak doctor clean help
+.PHONY: demo test lint accept players soak doctor clean help
 
 help:
 	@echo "make demo     everything on this machine: a film, a CDN, a playing page"
 	@echo "make test     checks, unit tests, stories, browser (set-up included)"
 	@echo "make accept   the long tables and matrices; writes docs/acceptance.md"
+	@echo "make players  every player through every failure, in real time; half an hour"
 	@echo "make soak     half an hour of churn: nothing grows; writes docs/soak.md"
 	@echo "make clean    removes the virtual environment and fetched players"
 
@@ -31,6 +32,9 @@ lint: $(VENV)/test web/vendor/stamp
 
 accept: $(VENV)/test web/vendor/stamp
 	@$(BIN)/python -m tests.accept $(ARGS)
+
+players: $(VENV)/test web/vendor/stamp
+	@NEARCAST_PLAYERS=all $(BIN)/python -m pytest tests/players/test_failover.py -v $(ARGS)
 
 soak: $(VENV)/test
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -23,7 +23,6 @@ from runtime.errors import Problem
 from runtime.supervise import Daemon
 
 _SILENT_REPORTS = 5  # an appliance that misses so many is out: an encode beside it is heavy load
-_RECOVERY_REPORTS = 10  # after so many it takes all its viewers again
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,6 @@ class Cluster:
                     "control_plane_url": self.control_url,
                     "report_interval_s": str(self._settings.report_interval_s),
                     "report_timeout_s": str(_SILENT_REPORTS * self._settings.report_interval_s),
-                    "recovery_s": str(_RECOVERY_REPORTS * self._settings.report_interval_s),
                 },
             )
             tell("control plane")

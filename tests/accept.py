@@ -18,6 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lab.chaos import SCENARIOS
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "acceptance.md"
 SEEN = ROOT / "docs" / "acceptance.json"
@@ -119,6 +121,41 @@ def _matrix() -> list[Row]:
     ]
 
 
+def _players() -> list[Row]:
+    return [
+        _tests(
+            "hls.js, dash.js and Shaka play a film to its end through a kill, a hang and a drain",
+            "tests/players/test_failover.py",
+            NEARCAST_PLAYERS="all",
+            **({"NEARCAST_CLIPS": os.path.relpath(CLIP.parent, ROOT)} if CLIP.exists() else {}),
+        )
+    ]
+
+
+def _chaos() -> list[Row]:
+    return [_scenario(name) for name in SCENARIOS]
+
+
+def _scenario(name: str) -> Row:
+    argv = ["nearcast", "chaos", name, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", *argv], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    promise = f"chaos {name}: no viewer stands still for over 0.5 s or gets a wrong byte"
+    try:
+        said = json.loads(done.stdout)
+        seen = (
+            f"{said['viewers']} viewers, {said['stalls']} stalls, longest"
+            f" {said['longest_stall_s']} s, {said['wrong_bytes']} wrong bytes,"
+            f" {said['failed_requests']} failed requests"
+        )
+        if said["moved_s"] is not None:
+            seen += f", moved within {said['moved_s']} s"
+        return Row(promise, seen, bool(said["ok"]), " ".join(argv))
+    except (ValueError, KeyError):
+        return Row(promise, (done.stderr or done.stdout)[-200:], False, " ".join(argv))
+
+
 # In this order: first what is quick to break, last what wants a quiet machine.
 PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "demo": _demos,
@@ -128,6 +165,8 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "fuzz": _fuzz,
     "suite": _suite,
     "matrix": _matrix,
+    "players": _players,
+    "chaos": _chaos,
     "encode": lambda: _bench("encode", None),
     "steer": lambda: _bench("steer", None),
     "serve": lambda: _bench("serve", "nginx"),

@@ -29,6 +29,11 @@ argon2_passes = 1
 argon2_memory_kib = 8
 argon2_lanes = 1
 """
+# The stories share a cluster: an appliance that one has stopped is to be as before for the next.
+AT_ONCE = """
+[steering]
+recovery_s = 0
+"""
 FRAMES, RATE = 288, 24  # twelve seconds
 
 
@@ -113,7 +118,7 @@ def running_cluster(
     *,
     sites: Sequence[str] = ("north", "south", "west"),
     through: Sequence[str] = (),
-    settings: str = "",
+    settings: str = AT_ONCE,
 ) -> Iterator[Running]:
     """`nearcast up`, ready; ended by SIGTERM. `through` is a command that executes it, `settings`
     are more tables of its configuration."""

@@ -67,7 +67,7 @@ def test_players_leave_a_dead_appliance_at_once_when_there_is_another():
     policy = settings["hlsjs"]["fragLoadPolicy"]["default"]
     assert policy["maxTimeToFirstByteMs"] == 2500
     assert policy["timeoutRetry"]["maxNumRetry"] == policy["errorRetry"]["maxNumRetry"] == 0
-    assert settings["dashjs"]["streaming"]["retryAttempts"]["MediaSegment"] == 1
+    assert settings["dashjs"]["streaming"]["retryAttempts"]["MediaSegment"] == 0
     assert settings["shaka"]["streaming"]["retryParameters"]["connectionTimeout"] == 2500
 
 

@@ -33,7 +33,9 @@ const PLAYERS = {
       const fitting = tracks.filter((track) => track.codec?.includes(codec));
       return fitting.length ? fitting : tracks;
     });
-    player.on("error", (event) => fail(JSON.stringify(event.error ?? event)));
+    // A segment that did not come is no end: it is asked for elsewhere.
+    const { DOWNLOAD_ERROR_ID_CONTENT_CODE: missed } = dashjs.MediaPlayer.errors;
+    player.on("error", ({ error }) => error.code === missed || fail(JSON.stringify(error)));
     // By its own clock it may stop the element just before that would tell of its end.
     player.on("playbackEnded", ended);
     player.on("playbackMetaDataLoaded", () => player.setTextTrack(0));
@@ -116,7 +118,8 @@ try {
   video.addEventListener("error", () => fail("video", video.error?.message));
   video.addEventListener("ended", ended);
   video.defaultPlaybackRate = video.playbackRate = Number(query.get("rate") ?? 1);
-  await video.play();
+  // dash.js starts by itself: only then does it notice, and asks its steering server.
+  if (query.get("player") !== "dashjs") await video.play();
 } catch (error) {
   fail(error.code ?? "", error.stack ?? error.message ?? error, error.data ?? "");
 }

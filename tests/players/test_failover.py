@@ -42,6 +42,7 @@ SETTINGS = f"""
 [steering]
 ttl_s = {TTL_S}
 ttl_jitter = {JITTER}
+recovery_s = 5
 [encoder]
 ladder = "apple"
 preset = "ultrafast"
@@ -59,7 +60,6 @@ TURNS: list[list[Way]] = (
 ways = pytest.mark.parametrize(
     "turn", TURNS, ids=lambda turn: "+".join(f"{player}-{protocol}" for player, protocol in turn)
 )
-all_ways = pytest.mark.skipif(not ALL, reason="the whole matrix takes half an hour: make players")
 
 
 @dataclass
@@ -93,12 +93,13 @@ class House:
     pages: str
     stack: AsyncExitStack
 
-    async def start(self, turn: Sequence[Way], buffer_s: float) -> list[Play]:
-        """One page for each way, all of a viewer in the north, and all well on their way."""
-        plays = [await self._open(way, buffer_s) for way in turn]
+    async def start(
+        self, turn: Sequence[Way], buffer_s: float, region: str = "north"
+    ) -> list[Play]:
+        """One page for each way, all of a viewer in the region, and all well on their way."""
+        plays = [await self._open(way, buffer_s, region) for way in turn]
         for play in plays:
-            ready = f"watched.position_s >= {BREAKS_AT_S} && watched.buffer_s >= {buffer_s}"
-            await until(play.page, ready, 40)
+            await until(play.page, f"watched.position_s >= {BREAKS_AT_S}", 40)
         return plays
 
     async def ended(self, plays: Sequence[Play]) -> list[dict[str, Any]]:
@@ -121,15 +122,14 @@ class House:
         )
 
     def server(self, plays: Sequence[Play]) -> str:
-        """The appliance that serves them, which is one in the north for all."""
+        """The appliance that serves them, which is the same for all."""
         (name,) = {self.served(play)[-1][1] for play in plays}
-        assert name.startswith("north")
         return name
 
-    async def _open(self, way: Way, buffer_s: float) -> Play:
+    async def _open(self, way: Way, buffer_s: float, region: str = "north") -> Play:
         player, protocol = way
         session = self.cluster.nearcast(
-            "play", self.title["title_id"], "--region", "north", "--player", "url"
+            "play", self.title["title_id"], "--region", region, "--player", "url"
         )
         query = {
             "player": player,
@@ -224,30 +224,39 @@ async def test_the_serving_appliance_hangs(house: House, turn: list[Way]) -> Non
 
 
 @ways
-async def test_a_drain_moves_within_a_ttl_and_its_end_brings_back(
-    house: House, turn: list[Way]
-) -> None:
+async def test_a_drain_moves_within_a_ttl(house: House, turn: list[Way]) -> None:
     plays = await house.start(turn, 10)
     drained = house.server(plays)
     house.cluster.nearcast("fleet", "drain", drained)
     drained_s = time.time()
     try:
-        await _every(plays, lambda play: house.served(play)[-1][1] != drained)
+        stories = await house.ended(plays)
     finally:
         house.cluster.nearcast("fleet", "restore", drained)
-    restored_s = time.time()
-    stories = await house.ended(plays)
-    ttl_s = TTL_S * (1 + JITTER)
     for play, story in zip(plays, stories, strict=True):
         assert play.failed == []
         assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
-        away = [at_s for at_s, name in house.served(play) if name != drained]
-        stayed = [
-            at_s for at_s, name in house.served(play) if name == drained and at_s < restored_s
-        ]
+        stayed = [at_s for at_s, name in house.served(play) if name == drained]
         # A question under way, and a segment that was asked for before its answer.
-        assert max(stayed) <= drained_s + ttl_s + 1.0, play.way
-        assert min(away) > drained_s
+        assert max(stayed) <= drained_s + TTL_S * (1 + JITTER) + 1.0, play.way
+        assert house.served(play)[-1][1] != drained
+
+
+@pytest.mark.skipif(not ALL, reason="a short film ends before anybody comes back: make players")
+@ways
+async def test_the_end_of_a_drain_brings_back(house: House, turn: list[Way]) -> None:
+    plays = await house.start(turn, 10, "south")
+    drained = house.server(plays)
+    assert drained == "south-1"  # the only one at its site: of two, whoever left stays away
+    house.cluster.nearcast("fleet", "drain", drained)
+    try:
+        await _every(plays, lambda play: house.served(play)[-1][1] != drained)
+    finally:
+        house.cluster.nearcast("fleet", "restore", drained)
+    stories = await house.ended(plays)
+    for play, story in zip(plays, stories, strict=True):
+        assert play.failed == []
+        assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
         assert house.served(play)[-1][1] == drained, (play.way, house.served(play))
 
 
