@@ -268,12 +268,12 @@ async def _every(plays: Sequence[Play], is_so: Callable[[Play], bool]) -> None:
 
 
 async def _alive_again(house: House, appliance_id: str) -> None:
-    """New sessions go there first again."""
+    """New sessions are offered it again."""
 
-    def is_first() -> bool:
+    def is_offered() -> bool:
         ranking = house.cluster.nearcast("steer", house.title["title_id"], "--region", "north")
-        return bool(ranking["pathways"][0]["appliance_id"] == appliance_id)
+        return appliance_id in {pathway["appliance_id"] for pathway in ranking["pathways"]}
 
     async with asyncio.timeout(40):
-        while not await asyncio.to_thread(is_first):  # noqa: ASYNC110
+        while not await asyncio.to_thread(is_offered):  # noqa: ASYNC110
             await asyncio.sleep(0.5)

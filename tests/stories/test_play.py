@@ -2,14 +2,21 @@
 
 import re
 import subprocess
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import pytest
 
+from media.api import NewSession, Session
+from nearcast.walk import Walker, decode_errors
+from runtime.console import signed_in
 from tests.running import FRAMES, Running
+from tests.stories.test_browser import served
+from tests.stories.test_fleet import eventually
 
 REGIONS = ("north", "south", "west")
 
@@ -44,26 +51,31 @@ def test_clients_are_placed_by_their_address(cluster: Running, film: dict[str, A
         assert ranking["pathways"][0]["site"] == site
 
 
-def test_the_walk_of_the_demo(cluster: Running, film: dict[str, Any], tmp_path: Path) -> None:
-    """Every byte of a session equals the inventory, and comes from the first pathway."""
-    import asyncio
-    import time
+@pytest.mark.parametrize("region", REGIONS)
+async def test_every_byte_comes_from_the_site_of_the_region(
+    cluster: Running,
+    film: dict[str, Any],
+    tmp_path: Path,
+    region: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The walk of the demo: every byte equals the inventory; and the appliances' own logs say who
+    sent them."""
+    began = time.monotonic()
+    async with signed_in(cluster.data) as api:
+        body = NewSession(title_id=film["title_id"], region=region)
+        session = await api.call("POST", "/v1/sessions", Session, body=body)
+    done = await Walker(session, tmp_path, began).play()
+    assert done.segments >= 6 and done.failovers == 0
+    assert await decode_errors(tmp_path) == []
 
-    from media.api import NewSession, Session
-    from nearcast.walk import Walker, decode_errors
-    from runtime.console import signed_in
+    def sites() -> Counter[str]:
+        lines = served(cluster, session.session_id)
+        return Counter(line["appliance_id"].partition("-")[0] for line in lines)
 
-    async def walk() -> None:
-        began = time.monotonic()
-        async with signed_in(cluster.data) as api:
-            body = NewSession(title_id=film["title_id"], region="south")
-            session = await api.call("POST", "/v1/sessions", Session, body=body)
-        done = await Walker(session, tmp_path, began).play()
-        assert done.segments >= 6 and done.failovers == 0
-        assert done.served_by == {"south-1": done.segments}
-        assert await decode_errors(tmp_path) == []
-
-    asyncio.run(walk())
+    eventually(lambda: sites().total() >= done.segments)
+    assert sites() == {region: done.segments}
+    record_property(f"segments_by_{region}", done.segments)
 
 
 def decode(url: str) -> tuple[list[tuple[str, int]], list[str]]:
