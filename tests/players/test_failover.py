@@ -1,15 +1,15 @@
 """The players of the world over the session manifests of a running cluster, while it breaks: what
 the page saw, and what the appliances wrote down.
 
-`make test` plays a short film with some of them at once. All of them, one by one, to the end of a
-real film: `make players` (NEARCAST_PLAYERS=all).
+`make test` plays a short film, each story with one of them. All of them, to the end of a real film:
+`make players` (NEARCAST_PLAYERS=all).
 """
 
 import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,13 +53,12 @@ NO_STALL_S = 0.25  # a picture that stood for less has not rebuffered
 MAX_STALL_S = 0.5
 
 Way = tuple[str, str]
-# One by one; or some together, which is quicker and asks more of the machine.
-TURNS: list[list[Way]] = (
-    [[way] for way in PLAYERS] if ALL else [[("dashjs", "dash"), ("shaka", "dash")]]
-)
-ways = pytest.mark.parametrize(
-    "turn", TURNS, ids=lambda turn: "+".join(f"{player}-{protocol}" for player, protocol in turn)
-)
+
+
+def ways(short: Way) -> pytest.MarkDecorator:
+    """All of them, or this one in `make test`."""
+    chosen = PLAYERS if ALL else [short]
+    return pytest.mark.parametrize("way", chosen, ids="-".join)
 
 
 @dataclass
@@ -78,10 +77,6 @@ class Play:
         if "ERR_ABORTED" not in why:
             self.failed.append(f"{request.url}: {why}")
 
-    async def watched(self) -> dict[str, Any]:
-        """How it goes."""
-        return dict(await self.page.evaluate("watched"))
-
 
 @dataclass
 class House:
@@ -93,24 +88,18 @@ class House:
     pages: str
     stack: AsyncExitStack
 
-    async def start(
-        self, turn: Sequence[Way], buffer_s: float, region: str = "north"
-    ) -> list[Play]:
-        """One page for each way, all of a viewer in the region, and all well on their way."""
-        plays = [await self._open(way, buffer_s, region) for way in turn]
-        for play in plays:
-            await until(play.page, f"watched.position_s >= {BREAKS_AT_S}", 40)
-        return plays
+    async def start(self, way: Way, buffer_s: float, region: str = "north") -> Play:
+        """A page of a viewer in the region, well on its way."""
+        play = await self._open(way, buffer_s, region)
+        await until(play.page, f"watched.position_s >= {BREAKS_AT_S}", 40)
+        return play
 
-    async def ended(self, plays: Sequence[Play]) -> list[dict[str, Any]]:
-        """All have played to the end; how it went."""
-        found = []
-        for play in plays:
-            played = await until(play.page, "globalThis.played", self.title["duration_s"] + 30)
-            assert played["error"] is None, (play.way, played)
-            assert played["position_s"] == pytest.approx(self.title["duration_s"], abs=0.3)
-            found.append(await play.watched())
-        return found
+    async def stalls(self, play: Play) -> list[float]:
+        """It has played to the end; the times that it stood still."""
+        played = await until(play.page, "globalThis.played", self.title["duration_s"] + 30)
+        assert played["error"] is None, played
+        assert played["position_s"] == pytest.approx(self.title["duration_s"], abs=0.3)
+        return list((await play.page.evaluate("watched"))["stalls_s"])
 
     def served(self, play: Play) -> list[tuple[float, str]]:
         """When which appliance sent the session a segment, by the appliances' logs."""
@@ -121,12 +110,11 @@ class House:
             if line["session_id"] == play.session["session_id"] and line["path"].endswith(".m4s")
         )
 
-    def server(self, plays: Sequence[Play]) -> str:
-        """The appliance that serves them, which is the same for all."""
-        (name,) = {self.served(play)[-1][1] for play in plays}
-        return name
+    def server(self, play: Play) -> str:
+        """The appliance that serves it now."""
+        return self.served(play)[-1][1]
 
-    async def _open(self, way: Way, buffer_s: float, region: str = "north") -> Play:
+    async def _open(self, way: Way, buffer_s: float, region: str) -> Play:
         player, protocol = way
         session = self.cluster.nearcast(
             "play", self.title["title_id"], "--region", region, "--player", "url"
@@ -193,78 +181,68 @@ async def house(
         yield House(cluster, title, chromium, str(server.make_url("")).rstrip("/"), stack)
 
 
-@ways
+@ways(("shaka", "dash"))
 @pytest.mark.parametrize("buffer_s", [4, 10] if ALL else [4])
-async def test_the_serving_appliance_dies(house: House, turn: list[Way], buffer_s: float) -> None:
-    plays = await house.start(turn, buffer_s)
-    dead = house.server(plays)
+async def test_the_serving_appliance_dies(house: House, way: Way, buffer_s: float) -> None:
+    play = await house.start(way, buffer_s)
+    dead = house.server(play)
     with house.cluster.killed(dead):
         died_s = time.time()
-        stories = await house.ended(plays)
-    for play, story in zip(plays, stories, strict=True):
-        bound_s = MAX_STALL_S if buffer_s < 10 else NO_STALL_S
-        assert max(story["stalls_s"], default=0) <= bound_s, (play.way, story)
-        later = [name for at_s, name in house.served(play) if at_s > died_s]
-        assert later and dead not in later
+        stalls_s = await house.stalls(play)
+    assert max(stalls_s, default=0) <= (MAX_STALL_S if buffer_s < 10 else NO_STALL_S)
+    later = [name for at_s, name in house.served(play) if at_s > died_s]
+    assert later and dead not in later
     await _alive_again(house, dead)
 
 
-@ways
-async def test_the_serving_appliance_hangs(house: House, turn: list[Way]) -> None:
-    plays = await house.start(turn, 10)
-    hung = house.server(plays)
+@ways(("dashjs", "dash"))
+async def test_the_serving_appliance_hangs(house: House, way: Way) -> None:
+    play = await house.start(way, 10)
+    hung = house.server(play)
     with house.cluster.stopped(hung):
         hung_s = time.time()
-        stories = await house.ended(plays)
-        for play, story in zip(plays, stories, strict=True):
-            assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
-            later = [name for at_s, name in house.served(play) if at_s > hung_s]
-            assert later and hung not in later
+        stalls_s = await house.stalls(play)
+        later = [name for at_s, name in house.served(play) if at_s > hung_s]
+    assert max(stalls_s, default=0) <= NO_STALL_S
+    assert later and hung not in later
     await _alive_again(house, hung)
 
 
-@ways
-async def test_a_drain_moves_within_a_ttl(house: House, turn: list[Way]) -> None:
-    plays = await house.start(turn, 10)
-    drained = house.server(plays)
+@ways(("hlsjs", "hls"))
+async def test_a_drain_moves_within_a_ttl(house: House, way: Way) -> None:
+    play = await house.start(way, 10)
+    drained = house.server(play)
     house.cluster.nearcast("fleet", "drain", drained)
     drained_s = time.time()
     try:
-        stories = await house.ended(plays)
+        stalls_s = await house.stalls(play)
     finally:
         house.cluster.nearcast("fleet", "restore", drained)
-    for play, story in zip(plays, stories, strict=True):
-        assert play.failed == []
-        assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
-        stayed = [at_s for at_s, name in house.served(play) if name == drained]
-        # A question under way, and a segment that was asked for before its answer.
-        assert max(stayed) <= drained_s + TTL_S * (1 + JITTER) + 1.0, play.way
-        assert house.served(play)[-1][1] != drained
+    assert play.failed == []
+    assert max(stalls_s, default=0) <= NO_STALL_S
+    stayed = [at_s for at_s, name in house.served(play) if name == drained]
+    # A question under way, and a segment that was asked for before its answer.
+    assert max(stayed) <= drained_s + TTL_S * (1 + JITTER) + 1.0
+    assert house.server(play) != drained
 
 
 @pytest.mark.skipif(not ALL, reason="a short film ends before anybody comes back: make players")
-@ways
-async def test_the_end_of_a_drain_brings_back(house: House, turn: list[Way]) -> None:
-    plays = await house.start(turn, 10, "south")
-    drained = house.server(plays)
+@ways(("hlsjs", "hls"))
+async def test_the_end_of_a_drain_brings_back(house: House, way: Way) -> None:
+    play = await house.start(way, 10, "south")
+    drained = house.server(play)
     assert drained == "south-1"  # the only one at its site: of two, whoever left stays away
     house.cluster.nearcast("fleet", "drain", drained)
     try:
-        await _every(plays, lambda play: house.served(play)[-1][1] != drained)
+        async with asyncio.timeout(30):
+            while house.server(play) == drained:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
     finally:
         house.cluster.nearcast("fleet", "restore", drained)
-    stories = await house.ended(plays)
-    for play, story in zip(plays, stories, strict=True):
-        assert play.failed == []
-        assert max(story["stalls_s"], default=0) <= NO_STALL_S, (play.way, story)
-        assert house.served(play)[-1][1] == drained, (play.way, house.served(play))
-
-
-async def _every(plays: Sequence[Play], is_so: Callable[[Play], bool]) -> None:
-    """It has become so for all of them."""
-    async with asyncio.timeout(30):
-        while not all(map(is_so, plays)):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+    stalls_s = await house.stalls(play)
+    assert play.failed == []
+    assert max(stalls_s, default=0) <= NO_STALL_S
+    assert house.server(play) == drained, house.served(play)
 
 
 async def _alive_again(house: House, appliance_id: str) -> None:

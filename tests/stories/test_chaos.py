@@ -11,14 +11,14 @@ from runtime.errors import Problem
 
 
 async def test_viewers_do_not_notice_an_appliance_that_is_cut_off(tmp_path: Path) -> None:
-    outcome = await run_chaos("partition", tmp_path, viewers=3, buffer_s=8, film_s=20)
+    outcome = await run_chaos("partition", tmp_path, viewers=3, buffer_s=8, film_s=30)
     said = document(outcome)
-    assert said["ok"], said
     assert said["viewers"] == 6 and said["wrong_bytes"] == 0
-    north = [one for one in outcome.players if one.region == "north"]
-    assert all(one.failed_requests or one.segments for one in north)
-    assert any(outcome.victim in one.segments and len(one.segments) > 1 for one in outcome.players)
-    assert all(one.position_s == pytest.approx(20, abs=0.2) for one in outcome.players)
+    # How long they stood still depends on what else the machine does: `make accept` looks at it.
+    assert [one.error for one in outcome.players] == [""] * 6
+    assert all(one.position_s == pytest.approx(30, abs=0.3) for one in outcome.players)
+    moved = [one for one in outcome.players if outcome.victim in one.segments]
+    assert moved and all(one.path[-1][1] != outcome.victim for one in moved)
 
 
 async def test_an_unknown_scenario_is_named(tmp_path: Path) -> None:

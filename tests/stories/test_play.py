@@ -61,6 +61,7 @@ async def test_every_byte_comes_from_the_site_of_the_region(
 ) -> None:
     """The walk of the demo: every byte equals the inventory; and the appliances' own logs say who
     sent them."""
+    eventually(lambda: calm(cluster))
     began = time.monotonic()
     async with signed_in(cluster.data) as api:
         body = NewSession(title_id=film["title_id"], region=region)
@@ -76,6 +77,12 @@ async def test_every_byte_comes_from_the_site_of_the_region(
     eventually(lambda: sites().total() >= done.segments)
     assert sites() == {region: done.segments}
     record_property(f"segments_by_{region}", done.segments)
+
+
+def calm(cluster: Running) -> bool:
+    """No appliance has so much to do that it turns requests away."""
+    fleet = cluster.nearcast("fleet", "list")["appliances"]
+    return all(one["report"]["state"] == "serving" for one in fleet)
 
 
 def decode(url: str) -> tuple[list[tuple[str, int]], list[str]]:
