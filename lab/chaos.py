@@ -25,18 +25,23 @@ Act = Callable[[Rig, str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What breaks, and how it is whole again. The victim of those that have one is the appliance
-    that serves most viewers. `starts`: who presses play meanwhile is to see the film, too."""
+    """What breaks, and how it is whole again: the part of that name, or else the victim, which is
+    the appliance that serves most viewers. `starts`: who presses play meanwhile is to see the film,
+    too."""
 
     help: str
     breaks: Act
     mends: Act
-    victim: bool = True
+    part: str = ""
     starts: bool = True
 
 
 async def _kill(rig: Rig, name: str) -> None:
     rig.kill(name)
+
+
+async def _restart(rig: Rig, name: str) -> None:
+    await rig.restart(name)
 
 
 async def _hang(rig: Rig, name: str) -> None:
@@ -55,10 +60,6 @@ async def _restore(rig: Rig, name: str) -> None:
     await rig.command("fleet", "restore", name)
 
 
-async def _restart(rig: Rig, name: str) -> None:
-    await rig.restart(name)
-
-
 async def _cut(rig: Rig, name: str) -> None:
     rig.cut(name)
 
@@ -67,27 +68,11 @@ async def _mend(rig: Rig, name: str) -> None:
     rig.mend(name)
 
 
-async def _kill_steering(rig: Rig, _: str) -> None:
-    rig.kill("steering")
-
-
-async def _restart_steering(rig: Rig, _: str) -> None:
-    await rig.restart("steering")
-
-
-async def _kill_control(rig: Rig, _: str) -> None:
-    rig.kill("control_plane")
-
-
-async def _restart_control(rig: Rig, _: str) -> None:
-    await rig.restart("control_plane")
-
-
-async def _take_store(rig: Rig, _: str) -> None:
+async def _take(rig: Rig, _: str) -> None:
     rig.take_store()
 
 
-async def _give_store(rig: Rig, _: str) -> None:
+async def _give(rig: Rig, _: str) -> None:
     rig.give_store()
 
 
@@ -96,15 +81,13 @@ SCENARIOS: dict[str, Scenario] = {
     "hang": Scenario("An appliance stands still (SIGSTOP), and goes on", _hang, _resume),
     "drain": Scenario("An appliance is drained, and restored", _drain, _restore),
     "partition": Scenario("An appliance is cut off from everybody, and is back", _cut, _mend),
-    "steering": Scenario(
-        "SIGKILL to steering; it is started again", _kill_steering, _restart_steering, victim=False
-    ),
-    "store": Scenario("The store is gone, and comes back", _take_store, _give_store, victim=False),
+    "steering": Scenario("SIGKILL to steering; it is started again", _kill, _restart, "steering"),
+    "store": Scenario("The store is gone, and comes back", _take, _give, "store"),
     "control": Scenario(
         "SIGKILL to the control plane; it is started again",
-        _kill_control,
-        _restart_control,
-        victim=False,
+        _kill,
+        _restart,
+        "control_plane",
         starts=False,
     ),
 }
@@ -176,9 +159,10 @@ async def run_chaos(
                 group.create_task(player.play(), name="viewer")
             tell(f"{viewers} viewers watch …")
             await asyncio.sleep(BREAKS_AT * film_s)
-            victim = _busiest(players) if scenario.victim else ""
+            victim = "" if scenario.part else _busiest(players)
+            broken = scenario.part or victim
             tell(f"{scenario.help} …")
-            await scenario.breaks(rig, victim)
+            await scenario.breaks(rig, broken)
             broken_s = asyncio.get_running_loop().time() - began_s
             if scenario.starts:
                 await asyncio.sleep(2.0)
@@ -188,7 +172,7 @@ async def run_chaos(
             passed_s = asyncio.get_running_loop().time() - began_s
             await asyncio.sleep(max(0.0, MENDED_AT * film_s - passed_s))
             tell("It is mended …")
-            await scenario.mends(rig, victim)
+            await scenario.mends(rig, broken)
     played = [player.played for player in players]
     return Outcome(
         name,

@@ -8,12 +8,12 @@ from runtime.errors import Problem
 from runtime.programs import installed
 
 
-def need_programs(*names: str) -> None:
+def need_programs(*names: str, packages: str = "") -> None:
     """Skips the test where one is missing; in continuous integration (CI=true) that is a
-    failure."""
+    failure. `packages` bring them, if those are called otherwise."""
     for name in names:
         try:
-            installed(name, name)
+            installed(name, packages or name)
         except Problem as problem:
             if os.environ.get("CI") == "true":
                 pytest.fail(problem.detail)

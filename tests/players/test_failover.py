@@ -36,7 +36,8 @@ pytestmark = [
 ]
 
 CLIP = "tears_of_steel_70s.webm"
-FILM_S = 28  # of the film that is made where there is no clip
+# Of the film that is made where there is no clip: who comes back after a drain needs a long one.
+FILM_S = 70 if ALL else 28
 TTL_S, JITTER = 4, 0.2
 SETTINGS = f"""
 [steering]

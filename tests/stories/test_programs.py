@@ -19,6 +19,11 @@ PROGRAMS = {
         "audio-sink=fakesink sync=false",
     ],
 }  # fmt: skip
+PACKAGES = {
+    "mpv": "mpv",
+    "gst-launch-1.0": "gstreamer1.0-tools gstreamer1.0-libav"
+    " gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad",
+}
 CEILING_S = 60
 
 
@@ -27,7 +32,7 @@ CEILING_S = 60
 def test_a_session_plays_to_its_end(
     cluster: Running, film: dict[str, Any], program: str, protocol: str
 ) -> None:
-    need_programs(program)
+    need_programs(program, packages=PACKAGES[program])
     session = cluster.nearcast("play", "Twelve", "--region", "south", "--player", "url")
     # They know nothing of pathways: of several they take any.
     url = f"{session[f'{protocol}_url']}?pathways=1"
