@@ -114,6 +114,9 @@ def _shaka(session_id: str, title_id: str, *, attempts: int) -> dict[str, Any]:
                 "connectionTimeout": FIRST_BYTE_MS,
             }
         },
+        # To look for captions inside of the picture, of which packages say nothing, Shaka loads
+        # segments further on, and keeps their addresses, whoever is drained or dead by then.
+        "manifest": {"hls": {"disableClosedCaptionsDetection": True}},
         "cmcd": {
             "enabled": True,
             "sessionId": session_id,

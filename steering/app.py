@@ -38,6 +38,10 @@ from steering.throughput import ThroughputBook
 
 NAME = "steering"
 
+# Sessions whose bits a site gives a viewer at once are enough: it fills a buffer in a quarter of
+# its time.
+_ENOUGH = 4
+
 
 async def main(service: Service, launch: Launch) -> None:
     """The service, until it is asked to stop."""
@@ -59,7 +63,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         recovery_s=settings.recovery_s,
     )
     state = open_state(settings.state)
-    paces = ThroughputBook()
+    paces = ThroughputBook(_ENOUGH * settings.session_bps)
     control_plane = Client(
         settings.control_plane_url,
         authorize=lambda: sign_machine_token(identity, "control", int(time.time())),

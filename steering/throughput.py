@@ -3,9 +3,11 @@
 The map says which site is near; this says where the map is wrong: a congested link between a
 network and its own site. Such a site goes behind one that is measured to be faster. It takes many
 words to say so, and a wide margin to unsay it, so that viewers are not sent to and fro; and after a
-while without words it is tried again.
+while without words it is tried again. Beyond what a viewer can use, faster is no better: a near
+site that gives plenty is never left for a far one that gives more.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,9 +32,10 @@ class Pace:
 
 
 class ThroughputBook:
-    """The networks heard last."""
+    """The networks heard last. From `enough_bps` on, all sites are equally fast."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough_bps: float = math.inf) -> None:
+        self._enough_bps = enough_bps
         self._paces: OrderedDict[str, dict[str, Pace]] = OrderedDict()
         self._others: dict[str, dict[tuple[str, str], Pace]] = {}  # of other instances
         self._slow: dict[str, dict[str, str]] = {}
@@ -120,5 +123,6 @@ class ThroughputBook:
             fresh = [pace for pace in paces if 0 <= now_s - pace.heard_s < _FRESH_S]
             words = sum(pace.words for pace in fresh)
             if words >= LEAST_WORDS:
-                means[site] = sum(pace.bps * pace.words for pace in fresh) / words
+                mean_bps = sum(pace.bps * pace.words for pace in fresh) / words
+                means[site] = min(mean_bps, self._enough_bps)
         return means

@@ -59,3 +59,12 @@ def test_only_the_networks_heard_last_are_kept() -> None:
     for number in range(20_010):
         book.hear(f"net-{number}", "near", 1e6, AT_S)
     assert len(book.words(AT_S)) == 20_000
+
+
+def test_faster_than_a_viewer_can_use_is_no_better() -> None:
+    book = ThroughputBook(enough_bps=20_000_000)
+    heard(book, "north", 30, LEAST_WORDS)
+    heard(book, "west", 900, LEAST_WORDS)
+    assert book.slow(NET, AT_S) == {}
+    heard(book, "south", 9, LEAST_WORDS)
+    assert set(book.slow(NET, AT_S)) == {"south"}
