@@ -50,6 +50,7 @@ preset = "ultrafast"
 quality = "off"
 """
 BREAKS_AT_S = 8.0
+SEGMENT_S = 6.0
 NO_STALL_S = 0.25  # a picture that stood for less has not rebuffered
 MAX_STALL_S = 0.5
 
@@ -222,8 +223,10 @@ async def test_a_drain_moves_within_a_ttl(house: House, way: Way) -> None:
     assert play.failed == []
     assert max(stalls_s, default=0) <= NO_STALL_S
     stayed = [at_s for at_s, name in house.served(play) if name == drained]
-    # A question under way, and a segment that was asked for before its answer.
-    assert max(stayed) <= drained_s + TTL_S * (1 + JITTER) + 1.0
+    # A question under way, and a segment that was asked for before its answer. By HLS, Shaka has
+    # the address of one more: its CMCD names the next segment, and it keeps what it has formed.
+    named_s = SEGMENT_S if way == ("shaka", "hls") else 0.0
+    assert max(stayed) <= drained_s + TTL_S * (1 + JITTER) + named_s + 1.0
     assert house.server(play) != drained
 
 
