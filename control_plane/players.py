@@ -20,6 +20,25 @@ BUFFER_S = 30
 # its throughput: a segment of 6 s is there in 3 s.
 DASH_LOAD_MS = 3500
 DASH_SPENDS = 0.5
+# All keys of CTA-5004, version 1, but `nor` and `nrr`.
+SHAKA_CMCD = [
+    "br",
+    "bl",
+    "bs",
+    "cid",
+    "d",
+    "dl",
+    "mtp",
+    "ot",
+    "pr",
+    "rtp",
+    "sf",
+    "sid",
+    "st",
+    "su",
+    "tb",
+    "v",
+]
 
 
 def player_settings(
@@ -122,5 +141,8 @@ def _shaka(session_id: str, title_id: str, *, attempts: int) -> dict[str, Any]:
             "sessionId": session_id,
             "contentId": title_id,
             "useHeaders": False,
+            # Without the next object's address: Shaka bans every host that it finds in the address
+            # of a failed request, and would leave the one that it was about to turn to.
+            "includeKeys": SHAKA_CMCD,
         },
     }
