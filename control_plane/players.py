@@ -22,23 +22,9 @@ DASH_LOAD_MS = 3500
 DASH_SPENDS = 0.5
 # All keys of CTA-5004, version 1, but `nor` and `nrr`.
 SHAKA_CMCD = [
-    "br",
-    "bl",
-    "bs",
-    "cid",
-    "d",
-    "dl",
-    "mtp",
-    "ot",
-    "pr",
-    "rtp",
-    "sf",
-    "sid",
-    "st",
-    "su",
-    "tb",
-    "v",
-]
+    "br", "bl", "bs", "cid", "d", "dl", "mtp", "ot",
+    "pr", "rtp", "sf", "sid", "st", "su", "tb", "v",
+]  # fmt: skip
 
 
 def player_settings(

@@ -46,11 +46,7 @@ const PLAYERS = {
   async shaka() {
     shaka.polyfill.installAll();
     const player = new shaka.Player();
-    // It tells of what it recovers from by itself, too.
-    const { CRITICAL } = shaka.util.Error.Severity;
-    player.addEventListener("error", ({ detail: { severity, code, data } }) => {
-      if (severity === CRITICAL) fail(code, data);
-    });
+    player.addEventListener("error", (event) => fail(event.detail.code, event.detail.data));
     await player.attach(video);
     player.configure({ ...settings, preferredVideo: [{ codec }], preferredVideoCodecs: [codec] });
     await player.load(manifest);
