@@ -6,7 +6,6 @@ connection that the kernel has queued, its successor takes them.
 
 import asyncio
 import fcntl
-import gc
 import shutil
 import socket
 import sys
@@ -28,7 +27,6 @@ from runtime.service import Service, bind, url_of
 from runtime.settings import load
 from runtime.supervise import Daemon
 
-_GARBAGE = 20_000  # objects made before rings of them are looked for: answers make none
 _KEEPER_S = 5.0
 
 
@@ -144,8 +142,6 @@ async def worker(
         link,
         settings,
     )
-    gc.freeze()  # what is here stays, and need not be looked through
-    gc.set_threshold(_GARBAGE)
     service.spawn("link", serving.link.run(service.ready))
     # What is held is served without the keeper, too.
     asyncio.get_running_loop().call_later(_KEEPER_S, service.ready)

@@ -10,9 +10,9 @@ A worker has one of these. Where it is called, per request:
 and `tick` four times a second. What the keeper should know is on the worker's tally.
 """
 
-from appliance.limit import Limiter
 from appliance.shed import Priority, room
 from appliance.tally import Tally, note
+from runtime.limit import Limiter
 
 
 class WorkerLoad:

@@ -1,19 +1,29 @@
 """Wires the control plane: which object has which, from settings to a service that answers."""
 
+import math
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from control_plane.access_keys import AccessKeys
 from control_plane.accounts import Accounts
+from control_plane.api_keys import UserApiKeys
+from control_plane.attempts import Attempts, network_of
+from control_plane.audit import Audit
 from control_plane.bell import Bell
 from control_plane.catalog import Catalog
 from control_plane.clock import Clock, utc_now
-from control_plane.credentials import Credentials
+from control_plane.cors import Cors
+from control_plane.credentials import AccessTokens, Credentials
 from control_plane.database import Database
+from control_plane.devices import UserDevices
+from control_plane.home import HomeRows
 from control_plane.housekeeping import LEFTOVERS, keep_house
-from control_plane.http_accounts import AccountsHttp
+from control_plane.http_accounts import AccountParts, AccountsHttp
 from control_plane.http_catalog import CatalogHttp
 from control_plane.http_fleet import FleetHttp
 from control_plane.http_jobs import JobsHttp
@@ -25,18 +35,24 @@ from control_plane.metrics import Metrics
 from control_plane.packages import Packages
 from control_plane.pages import Pages
 from control_plane.passwords import Passwords
+from control_plane.plans import UserPlans
 from control_plane.playback import Life, Playback, Secrets
+from control_plane.profiles import UserProfiles
 from control_plane.removal import Removal
 from control_plane.routes import table
 from control_plane.settings import ControlPlaneSettings
 from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
+from control_plane.streams import Streams
 from control_plane.uploads import Uploads
+from control_plane.watching import Watching
 from media.keys import Identity
 from media.objects import ObjectStore, open_store
 from media.secret import read_or_make
-from runtime.api import Route, make_app
+from runtime.admission import Admission
+from runtime.api import Meter, Route, make_app
 from runtime.errors import Problem
+from runtime.flow import Buckets
 from runtime.launch import Launch
 from runtime.machines import MachineGate
 from runtime.service import Service, bind, serve_http, url_of
@@ -58,6 +74,10 @@ class ControlPlane:
     removal: Removal
     bell: Bell
     standby: Standby
+    streams: Streams
+    home: HomeRows
+    accounts: AccountParts
+    access_key_age: timedelta
 
     async def keep_house(self) -> None:
         """Does the chores until it is cancelled."""
@@ -68,8 +88,15 @@ class ControlPlane:
             "drop_sessions": self.playback.drop_expired,
             "clear_jobs": self.removal.clear_jobs,
             "remove_titles": self.removal.remove_titles,
+            "drop_devices": self.accounts.devices.drop_expired,
+            "drop_audit": self.accounts.audit.drop_old,
+            "rotate_keys": self.rotate_keys,
         }
         await keep_house(chores, lambda: self.bell.listen(LEFTOVERS))
+
+    async def rotate_keys(self) -> None:
+        """The key that signs access tokens is none too old."""
+        self.accounts.access_keys.rotate_older_than(self.access_key_age)
 
 
 @asynccontextmanager
@@ -108,14 +135,14 @@ async def serve(
 
         bell = Bell()
         life = Life(settings.session_film_factor, settings.session_extra_s)
+        parts = _account_parts(settings, private, database, state, secret, clock)
         accounts = Accounts(
             database,
             passwords,
-            state,
-            identity,
+            Attempts(state, settings.login_attempts),
+            parts.devices,
+            parts.tokens,
             clock,
-            access_token_s=settings.access_token_s,
-            attempts=settings.login_attempts,
         )
         await accounts.ensure_admin(private / "admin.json")
         catalog = Catalog(database, clock)
@@ -138,8 +165,15 @@ async def serve(
             upload_s=settings.upload_s,
         )
         stack.push_async_callback(uploads.close)
+        packages = Packages(store)
+        watching = Watching(database, clock)
+        home = HomeRows(database, watching, clock)
+        streams = Streams(state)
         playback = Playback(
             database,
+            packages,
+            streams,
+            watching,
             steering,
             standby,
             identity,
@@ -151,17 +185,27 @@ async def serve(
         )
         metrics = Metrics()
         routes = table(
-            AccountsHttp(accounts),
-            CatalogHttp(catalog, bell, lambda: bell.ring(LEFTOVERS)),
+            AccountsHttp(accounts, parts, UserPlans(database), playback),
+            CatalogHttp(catalog, home, parts.profiles, bell, clock, lambda: bell.ring(LEFTOVERS)),
             UploadsHttp(uploads),
             JobsHttp(jobs, bell),
-            PlaybackHttp(playback, Packages(store)),
+            PlaybackHttp(playback, packages, watching, parts.profiles, metrics, clock),
             FleetHttp(steering, standby),
             SelfHttp(database, metrics),
         )
-        credentials = Credentials(identity, MachineGate(private / "trust.json", NAME))
-        app = make_app(routes, credentials.authenticate, settings.proxies())
-        metrics.watch(app)
+        machines = MachineGate(private / "trust.json", NAME)
+        credentials = Credentials(parts.tokens, parts.devices, parts.api_keys, machines)
+        admission = Admission()
+        app = make_app(
+            routes,
+            credentials.authenticate,
+            settings.proxies(),
+            parts.audit.record,
+            admission.place,
+            _meter(settings),
+        )
+        metrics.watch(app, admission)
+        Cors(settings.cors_origins).serve(app)
         Pages(settings.web_folder()).serve(app)
         runner, url = await serve_http(app, listener)
         stack.push_async_callback(runner.cleanup)
@@ -174,6 +218,10 @@ async def serve(
             removal=Removal(database, store, steering, clock, life),
             bell=bell,
             standby=standby,
+            streams=streams,
+            home=home,
+            accounts=parts,
+            access_key_age=timedelta(days=settings.access_key_days),
         )
 
 
@@ -185,6 +233,44 @@ async def main(service: Service, launch: Launch) -> None:
         service.spawn("standby", control.standby.follow())
         service.ready(http=control.url)
         await service.stopping.wait()
+
+
+def _account_parts(
+    settings: ControlPlaneSettings,
+    private: Path,
+    database: Database,
+    state: State,
+    secret: bytes,
+    clock: Clock,
+) -> AccountParts:
+    access_s = settings.access_token_s
+    access_keys = AccessKeys(private / "access-keys.json", clock, life_s=access_s)
+    return AccountParts(
+        access_keys=access_keys,
+        tokens=AccessTokens(access_keys, clock, life_s=access_s),
+        devices=UserDevices(
+            database,
+            state,
+            secret,
+            clock,
+            access_s=access_s,
+            refresh_s=settings.refresh_token_s,
+        ),
+        profiles=UserProfiles(database, clock),
+        api_keys=UserApiKeys(database, clock),
+        audit=Audit(database, clock, days=settings.audit_days),
+    )
+
+
+def _meter(settings: ControlPlaneSettings) -> Meter:
+    buckets = Buckets(settings.caller_rate, settings.caller_burst)
+
+    def meter(caller: str) -> None:
+        wait_s = buckets.take(network_of(caller), time.monotonic())
+        if wait_s > 0:
+            raise Problem("too_many_requests", retry_after_s=math.ceil(wait_s))
+
+    return meter
 
 
 def _open(settings: ControlPlaneSettings, data: Path) -> tuple[ObjectStore, State]:

@@ -1,60 +1,96 @@
 """The catalog: titles from their first mention to their deletion.
 
-Viewers see published titles only. A deleted title is gone for everybody at once; `removal`
-clears away what it leaves.
+Viewers see titles that are published, in their days, and for the age of the profile they name. A
+deleted title is gone for everybody at once; `removal` clears away what it leaves.
 """
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from control_plane.clock import Clock
 from control_plane.database import Database
+from control_plane.entitlement import Window
+from control_plane.plans import joined, split
+from control_plane.search import index, matching
 from control_plane.tables import JobRow, PackageRow, SessionRow, TitleRow
-from media.api import Encode, NewTitle, Title, TitlePage
+from media.api import About, Encode, NewTitle, Title, TitleChange, TitlePage
 from media.fleet import MAX_PLAN_ITEMS, PackageList, PackageRef
 from media.ids import new_id
 from runtime.errors import REFUSED_MASTER, Problem
 
+# Of `About`, what decides has columns of its own; the rest is kept as it is.
+_DECIDES = frozenset({"maturity", "regions", "available_from", "available_until"})
+
+
+@dataclass(frozen=True)
+class View:
+    """What a caller sees: `drafts` everything; else what is out at `now`, up to an `age`."""
+
+    now: datetime
+    drafts: bool = False
+    age: int | None = None
+
+    def shows(self) -> ColumnElement[bool]:
+        """Whether a title is in it."""
+        seen: ColumnElement[bool] = TitleRow.deleted_at.is_(None)
+        if not self.drafts:
+            seen &= TitleRow.state == "published"
+            seen &= or_(TitleRow.available_from.is_(None), TitleRow.available_from <= self.now)
+            seen &= or_(TitleRow.available_until.is_(None), TitleRow.available_until > self.now)
+        if self.age is not None:
+            seen &= TitleRow.maturity <= self.age
+        return seen
+
 
 class Catalog:
-    """Titles. `drafts` says whether the caller may see those that are not published."""
+    """Titles."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def create(self, new: NewTitle) -> Title:
-        """A draft of this name."""
-        row = TitleRow(
-            title_id=new_id("ttl"),
-            name=new.name,
-            folded=new.name.casefold(),
-            state="draft",
-            package_id=None,
-            created_at=self._clock(),
-        )
+        """A draft of this name. Raises Problem `invalid_field`."""
+        row = TitleRow(title_id=new_id("ttl"), state="draft", created_at=self._clock())
         async with self._database.writing() as session:
             session.add(row)
-        return _title(row, None, None, drafts=True)
+            await _describe(session, row, new.model_dump(mode="python"))
+        return title_of(row, None, None, drafts=True)
 
-    async def page(self, *, q: str, cursor: str | None, limit: int, drafts: bool) -> TitlePage:
-        """Titles whose name contains `q`, in either case, after the one that `cursor` names."""
-        wanted = _titles(drafts).order_by(TitleRow.title_id.desc()).limit(limit + 1)
+    async def change(self, title_id: str, change: TitleChange) -> Title:
+        """The title with other values. Raises Problem `unknown_title`, `invalid_field`."""
+        async with self._database.writing() as session:
+            row = await live_title(session, title_id, lock=True)
+            given = change.model_dump(include=change.model_fields_set)
+            await _describe(session, row, given)
+            await session.flush()
+            return await _get(session, title_id, View(self._clock(), drafts=True))
+
+    async def page(self, view: View, *, q: str, cursor: str | None, limit: int) -> TitlePage:
+        """Titles that `q` finds, by name, people, genres and synopsis, the newest first, after the
+        one that `cursor` names."""
+        wanted = titles(view).order_by(TitleRow.title_id.desc()).limit(limit + 1)
         if q:
-            wanted = wanted.where(TitleRow.folded.contains(q.casefold(), autoescape=True))
+            wanted = wanted.where(matching(self._database.dialect, q))
         if cursor:
             wanted = wanted.where(TitleRow.title_id < cursor)
         async with self._database.reading() as session:
-            found = [_title(*row, drafts=drafts) for row in await session.execute(wanted)]
-        more = len(found) > limit
-        titles = tuple(found[:limit])
-        return TitlePage(titles=titles, next_cursor=titles[-1].title_id if more else None)
+            rows = (await session.execute(wanted)).all()
+        found = tuple(title_of(*row, drafts=view.drafts, brief=True) for row in rows[:limit])
+        more = len(rows) > limit
+        return TitlePage(titles=found, next_cursor=found[-1].title_id if more else None)
 
-    async def get(self, title_id: str, *, drafts: bool) -> Title:
+    async def get(self, title_id: str, view: View) -> Title:
         """The title. Raises Problem `unknown_title`."""
         async with self._database.reading() as session:
-            return await _get(session, title_id, drafts=drafts)
+            return await _get(session, title_id, view)
 
     async def publish(self, title_id: str) -> Title:
         """Viewers can play it. Raises Problem `title_not_ready` before it has a package."""
@@ -64,7 +100,7 @@ class Catalog:
                 raise Problem("title_not_ready")
             publish(row, self._clock)
             await session.flush()
-            return await _get(session, title_id, drafts=True)
+            return await _get(session, title_id, View(self._clock(), drafts=True))
 
     async def unpublish(self, title_id: str) -> Title:
         """It is a draft again; sessions that run, run on."""
@@ -73,7 +109,7 @@ class Catalog:
             row.state = "draft"
             row.published_at = None
             await session.flush()
-            return await _get(session, title_id, drafts=True)
+            return await _get(session, title_id, View(self._clock(), drafts=True))
 
     async def delete(self, title_id: str) -> list[str]:
         """Nobody sees it any more; its sessions have ended, its jobs are cancelled. Returns those
@@ -123,39 +159,51 @@ def publish(row: TitleRow, clock: Clock) -> None:
     row.published_at = row.published_at or clock()
 
 
-async def _get(session: AsyncSession, title_id: str, *, drafts: bool) -> Title:
-    found = (
-        await session.execute(_titles(drafts).where(TitleRow.title_id == title_id))
-    ).one_or_none()
-    if found is None:
-        raise Problem("unknown_title")
-    return _title(*found, drafts=drafts)
+def window_of(row: TitleRow) -> Window:
+    """When and where a title plays, and from what age."""
+    return Window(row.maturity, split(row.regions), row.available_from, row.available_until)
 
 
-def _titles(drafts: bool) -> Select[TitleRow, PackageRow | None, JobRow | None]:
-    """Each title with its package and its latest job."""
-    job = aliased(JobRow)
-    latest_job = (
-        select(func.max(job.job_id))  # ids sort by time
-        .where(job.title_id == TitleRow.title_id)
-        .correlate(TitleRow)
-        .scalar_subquery()
+# Made once: to put the question together would cost more than to ask it.
+_job = aliased(JobRow)
+_LATEST_JOB = (
+    select(func.max(_job.job_id))  # ids sort by time
+    .where(_job.title_id == TitleRow.title_id)
+    .correlate(TitleRow)
+    .scalar_subquery()
+)
+_TITLES = (
+    select(TitleRow, PackageRow, JobRow)
+    .outerjoin(PackageRow, PackageRow.package_id == TitleRow.package_id)
+    .outerjoin(JobRow, JobRow.job_id == _LATEST_JOB)
+)
+
+
+def titles(view: View) -> Select[TitleRow, PackageRow | None, JobRow | None]:
+    """Each title of the view with its package and its latest job."""
+    return _TITLES.where(view.shows())
+
+
+def title_of(
+    row: TitleRow,
+    package: PackageRow | None,
+    job: JobRow | None,
+    *,
+    drafts: bool,
+    brief: bool = False,
+) -> Title:
+    """A title as callers see it; `brief` without what may be long."""
+    about = About(
+        **json.loads(row.about),
+        maturity=row.maturity,
+        regions=split(row.regions),
+        available_from=row.available_from,
+        available_until=row.available_until,
     )
-    visible: ColumnElement[bool] = TitleRow.deleted_at.is_(None)
-    if not drafts:
-        visible &= TitleRow.state == "published"
-    return (
-        select(TitleRow, PackageRow, JobRow)
-        .outerjoin(PackageRow, PackageRow.package_id == TitleRow.package_id)
-        .outerjoin(JobRow, JobRow.job_id == latest_job)
-        .where(visible)
-    )
-
-
-def _title(row: TitleRow, package: PackageRow | None, job: JobRow | None, *, drafts: bool) -> Title:
     return Title(
         title_id=row.title_id,
         name=row.name,
+        about=about.model_copy(update={"synopsis": "", "people": ()}) if brief else about,
         state=row.state,
         package_id=row.package_id,
         duration_s=package.duration_s if package else None,
@@ -165,6 +213,38 @@ def _title(row: TitleRow, package: PackageRow | None, job: JobRow | None, *, dra
         job_id=job.job_id if job else None,
         encode=_encode(job, drafts) if job else None,
     )
+
+
+async def _describe(session: AsyncSession, row: TitleRow, given: dict[str, Any]) -> None:
+    """The row says what is given, and the search knows it. Raises Problem `invalid_field`."""
+    said = json.loads(row.about or "{}")
+    for name, value in given.items():
+        if name == "name":
+            row.name, row.folded = value, value.casefold()
+        elif name == "regions":
+            row.regions = joined(value)
+        elif name in _DECIDES:
+            setattr(row, name, value)
+        else:
+            said[name] = value
+    until = row.available_until
+    if until is not None and row.available_from is not None and until <= row.available_from:
+        raise Problem("invalid_field", "available_until: lies before available_from.")
+    row.about = json.dumps(said)
+    people: Sequence[dict[str, str]] = said.get("people", ())
+    await session.flush()
+    await index(
+        session,
+        row.title_id,
+        [row.name, said.get("synopsis", ""), *said.get("genres", ()), *(p["name"] for p in people)],
+    )
+
+
+async def _get(session: AsyncSession, title_id: str, view: View) -> Title:
+    found = (await session.execute(titles(view).where(TitleRow.title_id == title_id))).one_or_none()
+    if found is None:
+        raise Problem("unknown_title")
+    return title_of(*found, drafts=view.drafts)
 
 
 def _encode(job: JobRow, drafts: bool) -> Encode:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,10 @@ from rich.markup import escape
 
 from control_plane.screens import encode_bar, say, show_streams, show_titles, upload_bar
 from control_plane.sender import ended_job, master_size, send_master
-from control_plane.viewer import manifest_url, open_session, plain_url, probe, show
-from media.api import Job, NewTitle, Session, Title
+from control_plane.viewer import manifest_url, open_session, plain_url, probe, show, still_plays
+from media.api import Job, NewTitle, Session, Title, TitleChange
 from media.protection import Scheme
+from runtime.api import valid
 from runtime.client import Client
 from runtime.console import (
     DataOption,
@@ -56,6 +58,15 @@ class Manifest(StrEnum):
     dash = "dash"
 
 
+class Unset(StrEnum):
+    """What `title edit --unset` lifts."""
+
+    maturity = "maturity"
+    regions = "regions"
+    available_from = "available_from"
+    available_until = "available_until"
+
+
 @app.command()
 def upload(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The film.")],
@@ -91,7 +102,7 @@ def upload(
 
 @app.command()
 def titles(
-    search: Annotated[str, typer.Option("--search", help="Part of the name.")] = "",
+    search: Annotated[str, typer.Option("--search", help="The beginnings of words.")] = "",
     data: DataOption = Path(".nearcast"),
     json: JsonOption = False,
 ) -> None:
@@ -120,6 +131,65 @@ def title_show(
     Example: nearcast title show "Our holiday"
     """
     say(perform(_on_title(data, title, "GET", ""), json=json), json)
+
+
+@title_app.command("edit")
+def title_edit(
+    title: TitleArgument,
+    name: Annotated[str | None, typer.Option("--name", help="Its new name.")] = None,
+    synopsis: Annotated[str | None, typer.Option("--synopsis", help="What it is about.")] = None,
+    year: Annotated[int | None, typer.Option("--year", help="When it was made.")] = None,
+    maturity: Annotated[
+        int | None, typer.Option("--maturity", help="From what age it may be seen.")
+    ] = None,
+    genre: Annotated[
+        list[str] | None, typer.Option("--genre", help="May be given again; replaces all.")
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option("--person", metavar="NAME:ROLE", help="May be given again; replaces all."),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option("--region", help="Where it is shown; may be given again, replaces all."),
+    ] = None,
+    available: Annotated[
+        datetime | None, typer.Option("--from", help="From when it plays, in UTC.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--until", help="Until just before when, in UTC.")
+    ] = None,
+    unset: Annotated[
+        list[Unset] | None, typer.Option("--unset", help="Is not limited any more.")
+    ] = None,
+    data: DataOption = Path(".nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """Change what is known of a title, and who may see it.
+
+    Example: nearcast title edit Film --year 1950 --person "Ida Lupino:director" --maturity 12
+    """
+    wanted = {
+        "name": name,
+        "synopsis": synopsis,
+        "year": year,
+        "maturity": maturity,
+        "genres": genre,
+        "people": [_credit(one) for one in person or ()] or None,
+        "regions": region,
+        "available_from": available and available.replace(tzinfo=UTC),
+        "available_until": until and until.replace(tzinfo=UTC),
+    }
+    given: dict[str, object] = {name: said for name, said in wanted.items() if said}
+    given |= {one.value: None for one in unset or ()}
+
+    async def work() -> Title:
+        change = valid(TitleChange, **given)
+        async with signed_in(data) as api:
+            found = await find_title(api, title)
+            return await api.call("PATCH", f"/v1/titles/{found.title_id}", Title, body=change)
+
+    say(perform(work(), json=json), json)
 
 
 @title_app.command("publish")
@@ -258,8 +328,14 @@ async def _play(
         if player is Player.probe:
             return session, await probe(plain)
         if player is Player.ffplay:
-            await show(plain)
+            await show(plain, lambda: still_plays(api, session), session.heartbeat_s)
         return session, None
+
+
+def _credit(said: str) -> dict[str, str]:
+    """`NAME:ROLE`, or a name alone."""
+    name, _, role = said.partition(":")
+    return {"name": name} | ({"role": role} if role else {})
 
 
 async def _on_title(data: Path, name: str, method: str, action: str) -> Title:

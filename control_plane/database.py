@@ -6,13 +6,23 @@ On PostgreSQL the same is had by locking rows (`with_for_update`), which SQLite 
 """
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -21,10 +31,17 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from control_plane.tables import Base
 from runtime.errors import Problem
 from runtime.log import logger
 
 BUSY_MS = 5000
+POOL = 16
+POOL_WAIT_S = 5.0  # for one of them
+IDLE_S = 1.0
+# Whatever else a driver raises is about the server, or the way to it: some of it has no kind at
+# all, such as that PostgreSQL is shutting down.
+_OF_THE_QUESTION = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 _FULL = ("disk is full", "No space left on device")  # of SQLite, of PostgreSQL
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6E656172  # any number that only we use
@@ -38,19 +55,34 @@ class Database:
         try:
             # Errors are logged: with the parameters that would be hashes of passwords, too.
             self.engine: AsyncEngine = create_async_engine(
-                url, pool_pre_ping=True, hide_parameters=True
+                url, pool_size=POOL, max_overflow=0, pool_timeout=POOL_WAIT_S, hide_parameters=True
             )
         except (ArgumentError, ImportError) as error:
             raise Problem("bad_settings", f"control_plane.database: {error}.") from None
-        if self.engine.dialect.name == "sqlite":
+        if self.dialect == "sqlite":
             _prepare_sqlite(self.engine)
+        _try_what_was_idle(self.engine)
         writer = self.engine.execution_options(writing=True)
-        self._read = async_sessionmaker(self.engine, expire_on_commit=False)
+        # PostgreSQL's transactions see what others commit meanwhile, by default: one around
+        # questions alone would be two more of them. SQLite's see the moment they began.
+        alone = {} if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+        reader = self.engine.execution_options(**alone)
+        self._read = async_sessionmaker(reader, expire_on_commit=False)
         self._write = async_sessionmaker(writer, expire_on_commit=False)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    def insert(self, table: type[Base]) -> Any:
+        """An INSERT that may say ON CONFLICT, which both databases know and SQL does not."""
+        # Of the table: of the class it would be an ORM "bulk" insert, at four times the cost.
+        return (sqlite if self.dialect == "sqlite" else postgresql).insert(table.__table__)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that only reads."""
+        """Questions that change nothing."""
         async with _answering(), self._read() as session, session.begin():
             yield session
 
@@ -62,10 +94,10 @@ class Database:
 
     async def migrate(self) -> None:
         """The tables are those of `tables`."""
-        if self.engine.dialect.name == "sqlite" and self.engine.url.database:
+        if self.dialect == "sqlite" and self.engine.url.database:
             _make_private(Path(self.engine.url.database))
         async with _answering(), self.engine.execution_options(writing=True).begin() as connection:
-            if self.engine.dialect.name == "postgresql":  # two services may start together
+            if self.dialect == "postgresql":  # two services may start together
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _MIGRATION_LOCK})
             await connection.run_sync(upgrade)
@@ -79,7 +111,9 @@ class Database:
 async def _answering() -> AsyncIterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+    except _OF_THE_QUESTION:
+        raise
+    except (DBAPIError, PoolTimeout, OSError) as error:
         logger().error("database_away", error=str(error))
         if any(sign in str(error) for sign in _FULL):
             raise Problem("disk_full", "The database's disk is full.") from error
@@ -103,6 +137,24 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def _try_what_was_idle(engine: AsyncEngine) -> None:
+    """A connection that lay idle is tried before it is used: the server may have been restarted
+    meanwhile. One that was used just now is not, for that costs as much as a question."""
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def on_checkin(connection: Any, record: Any) -> None:
+        record.info["used_s"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def on_checkout(connection: Any, record: Any, proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_s", float("inf")) < IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError from error  # the pool makes another one
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

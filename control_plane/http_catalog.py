@@ -6,27 +6,55 @@ from aiohttp import web
 from pydantic import Field
 
 from control_plane.bell import Bell
-from control_plane.catalog import Catalog
+from control_plane.catalog import Catalog, View
+from control_plane.clock import Clock
+from control_plane.home import HomeRows
+from control_plane.profiles import UserProfiles
 from control_plane.roles import OPERATORS
-from media.api import NewTitle, Plain, Request, Title, TitlePage
-from media.ids import TitleId
+from media.accounts import Plain, Request
+from media.api import Home, NewTitle, Title, TitleChange, TitlePage
+from media.ids import Name, ProfileId, TitleId
 from media.inventory import sha256_of
 from runtime.api import Call, has_tag
 
 
-class TitleQuery(Request):
-    """`GET /v1/titles`: `q` is part of a name, `cursor` the `next_cursor` of the page before."""
+class ViewQuery(Request):
+    """For whom: a profile sees what is for its age."""
+
+    profile_id: ProfileId | None = None
+
+
+class TitleQuery(ViewQuery):
+    """`GET /v1/titles`: `q` has the beginnings of words, `cursor` is the `next_cursor` of the page
+    before."""
 
     q: Plain = Field("", max_length=200)
     cursor: TitleId | None = None
     limit: int = Field(50, ge=1, le=200)
 
 
+class HomeQuery(ViewQuery):
+    """`GET /v1/home`: what is popular in `region`, or everywhere."""
+
+    region: Name | None = None
+
+
 class CatalogHttp:
     """Titles, and the packages that steering places. `removed` is called after a deletion."""
 
-    def __init__(self, catalog: Catalog, bell: Bell, removed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        home: HomeRows,
+        profiles: UserProfiles,
+        bell: Bell,
+        clock: Clock,
+        removed: Callable[[], None],
+    ) -> None:
         self._catalog = catalog
+        self._home = home
+        self._profiles = profiles
+        self._clock = clock
         self._bell = bell
         self._removed = removed
 
@@ -35,12 +63,20 @@ class CatalogHttp:
 
     async def page(self, call: Call) -> TitlePage:
         query = call.query(TitleQuery)
-        return await self._catalog.page(
-            q=query.q, cursor=query.cursor, limit=query.limit, drafts=_sees_drafts(call)
-        )
+        view = await self._view(call, query.profile_id)
+        return await self._catalog.page(view, q=query.q, cursor=query.cursor, limit=query.limit)
 
     async def get(self, call: Call) -> Title:
-        return await self._catalog.get(call.path["title_id"], drafts=_sees_drafts(call))
+        view = await self._view(call, call.query(ViewQuery).profile_id)
+        return await self._catalog.get(call.path["title_id"], view)
+
+    async def change(self, call: Call) -> Title:
+        return await self._catalog.change(call.path["title_id"], call.body(TitleChange))
+
+    async def home(self, call: Call) -> Home:
+        query = call.query(HomeQuery)
+        view = await self._view(call, query.profile_id)
+        return await self._home.rows(call.who, query.profile_id, query.region, view)
 
     async def publish(self, call: Call) -> Title:
         return await self._catalog.publish(call.path["title_id"])
@@ -64,6 +100,8 @@ class CatalogHttp:
         response.etag = tag
         return response
 
-
-def _sees_drafts(call: Call) -> bool:
-    return call.who.role in OPERATORS
+    async def _view(self, call: Call, profile_id: str | None) -> View:
+        """What the caller sees. Raises Problem `unknown_profile`."""
+        age = await self._profiles.age(call.who.user_id, profile_id)
+        drafts = call.who.role in OPERATORS and profile_id is None
+        return View(self._clock(), drafts=drafts, age=age)

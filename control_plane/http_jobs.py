@@ -8,6 +8,7 @@ from pydantic import Field
 
 from control_plane.bell import Bell, heard
 from control_plane.jobs import ENDED, QUEUE, Jobs
+from media.accounts import Request
 from media.api import (
     Job,
     JobComplete,
@@ -16,7 +17,6 @@ from media.api import (
     JobHeartbeat,
     JobList,
     LeaseOffer,
-    Request,
 )
 from runtime.api import REQUEST_ID, Call
 from runtime.errors import Problem

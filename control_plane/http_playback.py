@@ -7,11 +7,17 @@ from aiohttp.web import ContentCoding
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane import manifests
+from control_plane.catalog import View
+from control_plane.clock import Clock
+from control_plane.metrics import Metrics
 from control_plane.packages import Manifests, Packages
 from control_plane.playback import Playback, Playing
-from media.api import NewSession, Request, Session, SteerAnswer
+from control_plane.profiles import UserProfiles
+from control_plane.watching import Watching
+from media.accounts import Request
+from media.api import Heartbeat, History, NewSession, Session, SteerAnswer
 from media.fleet import ClientAddress
-from media.ids import Name
+from media.ids import Name, ProfileId
 from media.inventory import content_type
 from media.objects import StoreUnavailable
 from media.protection import LicenceRequest
@@ -37,6 +43,20 @@ class SteerQuery(Request):
     client: ClientAddress | None = None
 
 
+class HistoryQuery(Request):
+    """`GET /v1/history`: `cursor` is the last page's `next_cursor`."""
+
+    profile_id: ProfileId | None = None
+    cursor: str | None = Field(None, max_length=60)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class ProfileQuery(Request):
+    """Whose history; the account's own without one."""
+
+    profile_id: ProfileId | None = None
+
+
 class ManifestQuery(BaseModel):
     """Manifests: `pathways` is how many to name. Players add arguments of their own."""
 
@@ -45,17 +65,47 @@ class ManifestQuery(BaseModel):
 
 
 class PlaybackHttp:
-    """Sessions."""
+    """Sessions, and what they leave in histories."""
 
-    def __init__(self, playback: Playback, packages: Packages) -> None:
+    def __init__(
+        self,
+        playback: Playback,
+        packages: Packages,
+        watching: Watching,
+        profiles: UserProfiles,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self._playback = playback
         self._packages = packages
+        self._watching = watching
+        self._profiles = profiles
+        self._metrics = metrics
+        self._clock = clock
 
     async def start(self, call: Call) -> Session:
         return await self._playback.start(call.body(NewSession), call.who, call.address or None)
 
     async def get(self, call: Call) -> Session:
         return await self._playback.get(call.path["session_id"], call.who)
+
+    async def beat(self, call: Call) -> None:
+        told = call.body(Heartbeat)
+        await self._playback.beat(call.path["session_id"], call.who, told)
+        self._metrics.heard(told.rebuffers, told.bitrate_bps)
+
+    async def history(self, call: Call) -> History:
+        query = call.query(HistoryQuery)
+        user_id = call.who.user_id or ""
+        view = View(self._clock(), age=await self._profiles.age(user_id, query.profile_id))
+        return await self._watching.history(
+            user_id, query.profile_id, view, cursor=query.cursor, limit=query.limit
+        )
+
+    async def forget(self, call: Call) -> None:
+        user_id, profile_id = call.who.user_id or "", call.query(ProfileQuery).profile_id
+        await self._profiles.age(user_id, profile_id)  # it is the caller's own
+        await self._watching.forget(user_id, profile_id, call.path["title_id"])
 
     async def end(self, call: Call) -> None:
         await self._playback.end(call.path["session_id"], call.who)

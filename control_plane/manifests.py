@@ -13,7 +13,13 @@ def multivariant(package: Manifests, playing: Playing, limit: int) -> str:
     players that know neither."""
     bases = _bases(playing.ranking.pathways[:limit], playing.base_path)
     steering_url = playing.ranking.steering_url if len(bases) > 1 else None
-    return hls.multivariant(package.inventory.renditions, bases, steering_url=steering_url)
+    allowed = playing.renditions
+    renditions = [
+        rendition
+        for rendition in package.inventory.renditions
+        if allowed is None or rendition.rendition_id in allowed
+    ]
+    return hls.multivariant(renditions, bases, steering_url=steering_url)
 
 
 def mpd(package: Manifests, playing: Playing, limit: int) -> str:
@@ -21,7 +27,11 @@ def mpd(package: Manifests, playing: Playing, limit: int) -> str:
     bases = _bases(playing.ranking.pathways[:limit], playing.base_path)
     steering_url = playing.ranking.steering_url if len(bases) > 1 else None
     return dash.session_mpd(
-        package.mpd, bases, steering_url=steering_url, license_url=playing.license_url
+        package.mpd,
+        bases,
+        steering_url=steering_url,
+        license_url=playing.license_url,
+        allowed=playing.renditions,
     )
 
 

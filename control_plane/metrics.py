@@ -2,9 +2,19 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+from runtime.admission import PRIORITIES, Admission
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,13 +33,49 @@ class Metrics:
             registry=self._registry,
             buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
         )
+        self._rebuffers = Counter(
+            "nearcast_control_rebuffers_total",
+            "Times that playing stopped for want of bytes, by players' own word.",
+            registry=self._registry,
+        )
+        self._bitrate = Histogram(
+            "nearcast_control_played_bps",
+            "Bits per second of what plays, at each heartbeat.",
+            registry=self._registry,
+            buckets=(3e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6),
+        )
 
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self._registry)
 
-    def watch(self, app: web.Application) -> None:
-        """Every request of the application is counted, refused ones too."""
+    def heard(self, rebuffers: int, bitrate_bps: int | None) -> None:
+        """A player has said how it fares."""
+        self._rebuffers.inc(rebuffers)
+        if bitrate_bps is not None:
+            self._bitrate.observe(bitrate_bps)
+
+    def watch(self, app: web.Application, admission: Admission) -> None:
+        """Every request of the application is counted, refused ones too, and how many may run at
+        once is told."""
+        limit = Gauge(
+            "nearcast_control_concurrency_limit",
+            "Calls that may run at the same time, as learnt from how long they take.",
+            registry=self._registry,
+        )
+        limit.set_function(lambda: admission.limit)
+        refused = Gauge(
+            "nearcast_control_refused_calls",
+            "Calls refused for want of a place.",
+            ("priority",),
+            registry=self._registry,
+        )
+        for priority in PRIORITIES:
+            told = partial(admission.refused_of, priority)
+            refused.labels(priority).set_function(told)
+
+        # Remembered: to look a child up by its labels costs more than all the rest.
+        children: dict[tuple[str, str, int], Histogram] = {}
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -43,8 +89,10 @@ class Metrics:
                 resource = request.match_info.route.resource
                 route = resource.canonical if resource is not None else "none"
                 method = request.method if resource is not None else "ANY"
-                self._seconds.labels(method, route, str(status)).observe(
-                    time.perf_counter() - began
-                )
+                key = method, route, status
+                seconds = children.get(key)
+                if seconds is None:
+                    seconds = children[key] = self._seconds.labels(method, route, str(status))
+                seconds.observe(time.perf_counter() - began)
 
         app.middlewares.insert(0, count)

@@ -1,5 +1,8 @@
 """Playback sessions: who may play what, from which appliances, until when.
 
+A session is checked once, when it starts; what its account's plan allows then stays with it, in its
+manifests, and in its token, which appliances obey.
+
 Nothing secret is stored in the database. The path token is signed again whenever it is asked for
 (Ed25519 gives the same token for the same claims), and the key in a session's addresses is a MAC of
 its id.
@@ -7,22 +10,43 @@ its id.
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.catalog import live_title
+from control_plane.catalog import live_title, window_of
 from control_plane.clock import Clock
 from control_plane.database import Database
+from control_plane.entitlement import (
+    Limits,
+    Window,
+    allowed_renditions,
+    check_region,
+    check_title,
+)
+from control_plane.group_commit import GroupCommit
+from control_plane.packages import Packages
+from control_plane.plans import joined, limits_of, split
 from control_plane.players import player_settings
 from control_plane.roles import OPERATORS
 from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
-from control_plane.tables import PackageRow, SessionRow
-from media.api import NewSession, Session, SteerAnswer
+from control_plane.streams import BEAT_S, Streams
+from control_plane.tables import (
+    PackageRow,
+    PlanRow,
+    ProfileRow,
+    SessionRow,
+    TitleRow,
+    UserRow,
+    WatchedRow,
+)
+from control_plane.watching import Watching, resume_at
+from media.api import Heartbeat, NewSession, Session, SteerAnswer
 from media.fleet import RankAnswer, RankRequest, RevokeRequest
 from media.ids import new_id
 from media.inventory import package_prefix
@@ -48,12 +72,13 @@ class Life:
 
 @dataclass(frozen=True)
 class Playing:
-    """What a session's manifests are made from."""
+    """What a session's manifests are made from. `renditions` None: all of the package's."""
 
     title_id: str
     package_id: str
     inventory_sha256: str
     ranking: RankAnswer
+    renditions: tuple[str, ...] | None
     base_path: str
     license_url: str
 
@@ -66,12 +91,23 @@ class Secrets:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Start:
+    """A session that is about to be, and the region that it was ranked for."""
+
+    row: SessionRow
+    region: str
+
+
 class Playback:
     """All sessions."""
 
     def __init__(
         self,
         database: Database,
+        packages: Packages,
+        streams: Streams,
+        watching: Watching,
         steering: SteeringClient,
         standby: Standby,
         identity: Identity,
@@ -83,6 +119,9 @@ class Playback:
         simulate_regions: bool,
     ) -> None:
         self._database = database
+        self._packages = packages
+        self._streams = streams
+        self._watching = watching
         self._steering = steering
         self._standby = standby
         self._identity = identity
@@ -91,51 +130,82 @@ class Playback:
         self._public_url = public_url
         self._life = life
         self._simulate_regions = simulate_regions
+        self._starts = GroupCommit(self._write)
 
     async def start(self, new: NewSession, caller: Caller, address: str | None) -> Session:
         """A session with at least one pathway.
 
         Raises Problem `unknown_title` for one that the caller cannot see, `title_not_ready` for a
-        draft, `unknown_region`, `region_not_simulated`, `purged`, `no_appliance`,
-        `steering_unavailable`.
+        draft, `unknown_profile`; `not_available`, `too_mature`, `not_in_region`, `not_in_plan`,
+        `too_many_streams` for what the title, the profile or the plan forbids; `unknown_region`,
+        `region_not_simulated`, `purged`, `no_appliance`, `steering_unavailable`.
         """
-        async with self._database.reading() as session:
-            package = await _playable(session, new.title_id, caller)
         now = self._clock()
         session_id = new_id("ses")
-        expires_at = now + self._life.of(package.duration_s)
-        ranking = await self._rank(
-            RankRequest(
-                package_id=package.package_id,
-                client=address,
-                region=new.region,
+        async with self._database.reading() as session:
+            title, package, plan, age, resume_s = await _wanted(session, new, caller)
+        check_title(title, age, now)
+        async with self._streams.one_more(caller.user_id, session_id, plan.streams):
+            expires_at = now + self._life.of(package.duration_s)
+            ranking = await self._rank(
+                RankRequest(
+                    package_id=package.package_id,
+                    client=address,
+                    region=new.region,
+                    session_id=session_id,
+                    expires_at=expires_at,
+                )
+            )
+            check_region(title, plan, ranking.region)
+            if not ranking.pathways:
+                raise Problem("no_appliance", _why_none(ranking))
+            row = SessionRow(
                 session_id=session_id,
+                title_id=new.title_id,
+                package_id=package.package_id,
+                user_id=caller.user_id,
+                profile_id=new.profile_id or "",
+                inventory_sha256=package.inventory_sha256,
+                ranking=ranking.model_dump_json(),
+                renditions=joined(await self._allowed(package, plan)),
+                streams=plan.streams,
+                created_at=now,
                 expires_at=expires_at,
             )
-        )
-        if not ranking.pathways:
-            raise Problem("no_appliance", _why_none(ranking))
-        row = SessionRow(
-            session_id=session_id,
-            title_id=new.title_id,
-            package_id=package.package_id,
-            user_id=caller.user_id,
-            inventory_sha256=package.inventory_sha256,
-            ranking=ranking.model_dump_json(),
-            created_at=now,
-            expires_at=expires_at,
-        )
-        async with self._database.writing() as session:
-            await _playable(session, new.title_id, caller)  # it may have gone in the meantime
-            session.add(row)
+            if not await self._starts.add(_Start(row, ranking.region)):
+                raise Problem("unknown_title")  # it has gone in the meantime
         logger().info("session_started", session_id=session_id, title_id=new.title_id)
-        return self._session(row, package)
+        return self._session(row, package, ranking, resume_s)
+
+    async def _write(self, starts: Sequence[_Start]) -> list[bool]:
+        """These sessions are there, but for those whose title does not play any more."""
+        asked = {"title_ids": sorted({start.row.title_id for start in starts})}
+        async with self._database.writing() as session:
+            play = set(await session.scalars(_STILL_PLAY, asked))
+            rows = [start.row for start in starts if start.row.title_id in play]
+            if rows:
+                await session.execute(_SESSIONS.insert(), [_values(row) for row in rows])
+                begun = [(s.row, s.region) for s in starts if s.row.title_id in play]
+                await self._watching.begin(session, begun)
+        return [start.row.title_id in play for start in starts]
+
+    async def beat(self, session_id: str, caller: Caller, beat: Heartbeat) -> None:
+        """The player is where it says, and its stream counts for a while more. Raises Problem
+        `unknown_session`, and `too_many_streams` when it was silent for so long that others took
+        its place."""
+        async with self._database.writing() as session:
+            row = await self._own(session, session_id, caller)
+            await self._watching.at(session, row, beat)
+        await self._streams.renew(row.user_id, session_id, row.streams)
 
     async def get(self, session_id: str, caller: Caller) -> Session:
         """The session, to who opened it and to operators. Raises Problem `unknown_session`."""
         async with self._database.reading() as session:
             row = await self._own(session, session_id, caller)
-            return self._session(row, await session.get(PackageRow, row.package_id))
+            package = await session.get(PackageRow, row.package_id)
+            resume_s = await self._watching.position(session, row)
+        ranking = RankAnswer.model_validate_json(row.ranking)
+        return self._session(row, package, ranking, resume_s)
 
     async def end(self, session_id: str, caller: Caller) -> None:
         """The session's manifests are gone. When an operator ends it, appliances refuse its token
@@ -144,10 +214,29 @@ class Playback:
         async with self._database.reading() as session:
             row = await self._own(session, session_id, caller)
         if caller.role in OPERATORS:
-            until = row.expires_at + timedelta(seconds=LEEWAY_S)
-            await self._steering.revoke(RevokeRequest(session_id=session_id, until=until))
+            await self._revoke(row)
         async with self._database.writing() as session:
             await session.execute(delete(SessionRow).where(SessionRow.session_id == session_id))
+        await self._streams.end(row.user_id, session_id)
+
+    async def end_all(self, user_id: str) -> None:
+        """The account's sessions have ended, and appliances refuse their tokens within seconds.
+        Raises Problem `steering_unavailable`: then some may play on, until it is tried again."""
+        theirs = select(SessionRow).where(
+            SessionRow.user_id == user_id, SessionRow.expires_at > self._clock()
+        )
+        async with self._database.reading() as session:
+            rows = (await session.scalars(theirs)).all()
+        for row in rows:
+            await self._revoke(row)
+            async with self._database.writing() as session:
+                mine = SessionRow.session_id == row.session_id
+                await session.execute(delete(SessionRow).where(mine))
+            await self._streams.end(user_id, row.session_id)
+
+    async def _revoke(self, row: SessionRow) -> None:
+        until = row.expires_at + timedelta(seconds=LEEWAY_S)
+        await self._steering.revoke(RevokeRequest(session_id=row.session_id, until=until))
 
     async def playing(self, session_id: str, key: str) -> Playing:
         """What the session plays. Raises Problem `token_invalid` for a key that is not the
@@ -161,6 +250,7 @@ class Playback:
             package_id=row.package_id,
             inventory_sha256=row.inventory_sha256,
             ranking=RankAnswer.model_validate_json(row.ranking),
+            renditions=split(row.renditions),
             base_path=self._base_path(row),
             license_url=f"{self._base(session_id)}/license",
         )
@@ -219,8 +309,19 @@ class Playback:
             raise Problem("unknown_session")
         return row
 
-    def _session(self, row: SessionRow, package: PackageRow | None) -> Session:
-        ranking = RankAnswer.model_validate_json(row.ranking)
+    async def _allowed(self, package: PackageRow, plan: Limits) -> tuple[str, ...] | None:
+        """The ids of the renditions that the plan allows; None for all."""
+        if plan.max_height is None and plan.codecs is None:
+            return None
+        made = await self._packages.get(
+            package.title_id, package.package_id, package.inventory_sha256
+        )
+        kept = allowed_renditions(made.inventory.renditions, plan)
+        return None if kept is None else tuple(rendition.rendition_id for rendition in kept)
+
+    def _session(
+        self, row: SessionRow, package: PackageRow | None, ranking: RankAnswer, resume_s: float
+    ) -> Session:
         base = self._base(row.session_id)
         encrypted = package is not None and package.encryption
         license_url = f"{base}/license" if encrypted else None
@@ -239,6 +340,8 @@ class Playback:
             player_settings=player_settings(
                 row.session_id, row.title_id, len(ranking.pathways), license_url
             ),
+            resume_s=resume_s,
+            heartbeat_s=BEAT_S,
             expires_at=row.expires_at,
         )
 
@@ -253,6 +356,7 @@ class Playback:
             package_id=row.package_id,
             inventory_sha256=row.inventory_sha256,
             expires_s=_seconds(row.expires_at),
+            renditions=split(row.renditions),
         )
         token = sign_path_token(claims, self._identity, _seconds(row.created_at))
         return f"/{token}/{package_prefix(row.title_id, row.package_id)}"
@@ -262,16 +366,70 @@ class Playback:
         return hmac.new(secret, session_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-async def _playable(session: AsyncSession, title_id: str, caller: Caller) -> PackageRow:
-    title = await live_title(session, title_id)
+# All that a start looks at, in one question: there may be hundreds a second.
+_WANTED = (
+    select(TitleRow, PackageRow, PlanRow, ProfileRow, WatchedRow)
+    .outerjoin(PackageRow, PackageRow.package_id == TitleRow.package_id)
+    .outerjoin(UserRow, UserRow.user_id == bindparam("user_id"))
+    .outerjoin(PlanRow, PlanRow.name == UserRow.plan)
+    .outerjoin(
+        ProfileRow,
+        and_(
+            ProfileRow.profile_id == bindparam("profile_id"), ProfileRow.user_id == UserRow.user_id
+        ),
+    )
+    .outerjoin(
+        WatchedRow,
+        and_(
+            WatchedRow.user_id == UserRow.user_id,
+            WatchedRow.profile_id == bindparam("profile_id"),
+            WatchedRow.title_id == TitleRow.title_id,
+        ),
+    )
+    .where(TitleRow.title_id == bindparam("title_id"), TitleRow.deleted_at.is_(None))
+)
+# Whoever deletes a title waits for us, or we for him; then he ends our sessions, or we see it.
+_STILL_PLAY = (
+    select(TitleRow.title_id)
+    .where(
+        TitleRow.title_id.in_(bindparam("title_ids", expanding=True)),
+        TitleRow.deleted_at.is_(None),
+        TitleRow.state == "published",
+    )
+    .order_by(TitleRow.title_id)
+    .with_for_update(read=True)
+)
+_SESSIONS = SessionRow.metadata.tables[SessionRow.__tablename__]
+
+
+def _values(row: SessionRow) -> dict[str, Any]:
+    return {column.key: getattr(row, column.key) for column in _SESSIONS.columns}
+
+
+async def _wanted(
+    session: AsyncSession, new: NewSession, caller: Caller
+) -> tuple[Window, PackageRow, Limits, int | None, float]:
+    """What the title allows, the package that plays, what the plan allows, up to what age the
+    profile sees films, and where it goes on."""
+    keys = {
+        "title_id": new.title_id,
+        "user_id": caller.user_id,
+        "profile_id": new.profile_id or "",
+    }
+    found = (await session.execute(_WANTED, keys)).one_or_none()
+    if found is None:
+        raise Problem("unknown_title")
+    title, package, plan, profile, watched = found
     if title.state != "published":
         if caller.role not in OPERATORS:
             raise Problem("unknown_title")
         raise Problem("title_not_ready", "The title is not published.")
-    package = await session.get(PackageRow, title.package_id)
     if package is None:
         raise Problem("title_not_ready")
-    return package
+    if new.profile_id is not None and profile is None:
+        raise Problem("unknown_profile")
+    age = None if profile is None else profile.maturity
+    return window_of(title), package, limits_of(plan), age, resume_at(watched)
 
 
 def _why_none(ranking: RankAnswer) -> str:

@@ -1,19 +1,52 @@
 """The route table: every address of the control plane, who may use it, what it takes and gives."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from control_plane.http_accounts import AccountsHttp
-from control_plane.http_catalog import CatalogHttp, TitleQuery
+from control_plane.http_accounts import AccountsHttp, AuditQuery, UserQuery
+from control_plane.http_catalog import CatalogHttp, HomeQuery, TitleQuery, ViewQuery
 from control_plane.http_fleet import FleetHttp
 from control_plane.http_jobs import JobsHttp, LeaseQuery
-from control_plane.http_playback import ManifestQuery, PlaybackHttp, SteerQuery
+from control_plane.http_playback import (
+    HistoryQuery,
+    ManifestQuery,
+    PlaybackHttp,
+    ProfileQuery,
+    SteerQuery,
+)
 from control_plane.http_self import SelfHttp
 from control_plane.http_uploads import UploadsHttp
 from control_plane.roles import ADMINS, ENCODERS, OPERATORS, STEERING, VIEWERS
+from media.accounts import (
+    ApiKeys,
+    AuditPage,
+    Devices,
+    Login,
+    MadeApiKey,
+    NewApiKey,
+    NewPassword,
+    NewProfile,
+    NewUser,
+    Plan,
+    PlanLimits,
+    Plans,
+    Profile,
+    ProfileChange,
+    Profiles,
+    Refresh,
+    Rotation,
+    Tokens,
+    User,
+    UserChange,
+    UserPage,
+)
 from media.api import (
     CompleteUpload,
+    Heartbeat,
+    History,
+    Home,
     Job,
     JobComplete,
     JobFailed,
@@ -21,23 +54,31 @@ from media.api import (
     JobHeartbeat,
     JobList,
     LeaseOffer,
-    Login,
     NewPurge,
     NewSession,
     NewTitle,
     NewUpload,
-    NewUser,
     Regions,
     Session,
     SteerAnswer,
     Title,
+    TitleChange,
     TitlePage,
-    Tokens,
     Upload,
-    User,
 )
 from media.fleet import DrainRequest, PackageList, Roster
-from media.ids import LANGUAGE, JobId, Name, SessionId, TitleId, UploadId
+from media.ids import (
+    LANGUAGE,
+    ApiKeyId,
+    DeviceId,
+    JobId,
+    Name,
+    ProfileId,
+    SessionId,
+    TitleId,
+    UploadId,
+    UserId,
+)
 from media.inventory import CONTENT_TYPES
 from media.protection import LicenceRequest
 from media.purges import PurgeDetails, PurgeJobs
@@ -45,6 +86,11 @@ from runtime.api import Route, described
 
 VERSION = "1"
 
+PLAN: dict[str, Any] = {"plan": Name}
+USER: dict[str, Any] = {"user_id": UserId}
+DEVICE: dict[str, Any] = {"device_id": DeviceId}
+PROFILE: dict[str, Any] = {"profile_id": ProfileId}
+API_KEY: dict[str, Any] = {"key_id": ApiKeyId}
 TITLE: dict[str, Any] = {"title_id": TitleId}
 UPLOAD: dict[str, Any] = {"upload_id": UploadId}
 PART = UPLOAD | {"number": Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]}
@@ -53,6 +99,19 @@ JOB: dict[str, Any] = {"job_id": JobId}
 SESSION: dict[str, Any] = {"session_id": SessionId}
 MANIFEST = SESSION | {"key": Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]}
 
+WAITING = frozenset(
+    {
+        "/v1/auth/login",
+        "/v1/me/password",
+        "/v1/users",
+        "/v1/users/{user_id}",
+        "/v1/uploads/{upload_id}/parts/{number}",
+        "/v1/uploads/{upload_id}/subtitles/{language}",
+        "/v1/jobs/{job_id}/events",
+    }
+)
+FIRST = ("/v1/sessions", "/v1/auth/", "/v1/fleet", "/v1/purges")
+PART_PATH = "/v1/uploads/{upload_id}/parts/{number}"
 # 10,000 parts of some 100 bytes each.
 MAX_COMPLETE_BYTES = 2 * 1024 * 1024
 
@@ -76,18 +135,90 @@ def table(
         *_fleet(catalog, fleet),
         *_itself(itself),
     ]
+    routes = [
+        replace(
+            route,
+            audited=_is_audited(route),
+            priority=_priority(route),
+            errors=(*route.errors, "too_many_requests"),
+        )
+        for route in routes
+    ]
     return described(routes, "Nearcast control plane", VERSION)
+
+
+def _is_audited(route: Route) -> bool:
+    """Whatever operators change; the parts of an upload would only hide the rest."""
+    changes = route.method != "GET" and route.path != PART_PATH
+    return changes and bool(route.roles) and route.roles <= OPERATORS
+
+
+def _priority(route: Route) -> str:
+    """Who goes first when there is too much to do: what keeps films playing, and the fleet in hand;
+    then what viewers look at; then the rest. Those that wait for something else than us, for a
+    client's bytes, a password's hash or news, wait for nobody here."""
+    machines = bool(route.roles) and not route.roles & ADMINS
+    if machines or route.path in WAITING or not route.path.startswith("/v1/"):
+        return ""
+    if route.path.startswith(FIRST):
+        return "first"
+    return "second" if route.roles >= VIEWERS else "third"
 
 
 # One line a route where it fits: this is a table.
 # fmt: off
 def _accounts(on: AccountsHttp) -> list[Route]:
+    password = ("wrong_credentials", "too_many_attempts", "overloaded", "unavailable")
     return [
         Route("POST", "/v1/auth/login", on.login, "Signs in", body=Login, answer=Tokens,
-              errors=("wrong_credentials", "too_many_attempts", "overloaded", "unavailable")),
+              errors=password),
+        Route("POST", "/v1/auth/refresh", on.refresh, "The next tokens of a device", body=Refresh,
+              answer=Tokens, errors=("token_invalid", "signed_out", "unavailable")),
+        Route("POST", "/v1/auth/logout", on.logout, "Signs this device out", roles=VIEWERS,
+              errors=("unknown_device",)),
+        Route("POST", "/v1/access-keys", on.rotate, "Another key signs access tokens",
+              body=Rotation, roles=ADMINS),
         Route("GET", "/v1/me", on.me, "Who is signed in", answer=User, roles=VIEWERS),
+        Route("PUT", "/v1/me/password", on.change_password, "Changes one's own password",
+              body=NewPassword, roles=VIEWERS, errors=password),
+        Route("GET", "/v1/devices", on.devices, "Where one is signed in", answer=Devices,
+              roles=VIEWERS),
+        Route("DELETE", "/v1/devices/{device_id}", on.sign_out, "Signs a device out",
+              params=DEVICE, roles=VIEWERS, errors=("unknown_device",)),
+        Route("GET", "/v1/profiles", on.profiles, "One's own profiles", answer=Profiles,
+              roles=VIEWERS),
+        Route("POST", "/v1/profiles", on.create_profile, "Makes a profile", body=NewProfile,
+              answer=Profile, status=201, roles=VIEWERS, errors=("name_taken", "too_many")),
+        Route("PATCH", "/v1/profiles/{profile_id}", on.change_profile, "Changes a profile",
+              params=PROFILE, body=ProfileChange, answer=Profile, roles=VIEWERS,
+              errors=("unknown_profile", "name_taken")),
+        Route("DELETE", "/v1/profiles/{profile_id}", on.delete_profile, "Removes a profile",
+              params=PROFILE, roles=VIEWERS, errors=("unknown_profile",)),
+        Route("GET", "/v1/api-keys", on.api_keys, "One's own API keys", answer=ApiKeys,
+              roles=VIEWERS),
+        Route("POST", "/v1/api-keys", on.create_api_key, "Makes an API key", body=NewApiKey,
+              answer=MadeApiKey, status=201, roles=VIEWERS, errors=("too_many",)),
+        Route("DELETE", "/v1/api-keys/{key_id}", on.revoke_api_key, "Revokes an API key",
+              params=API_KEY, roles=VIEWERS, errors=("unknown_api_key",)),
+        Route("GET", "/v1/plans", on.plans, "What plans allow", answer=Plans, roles=OPERATORS),
+        Route("PUT", "/v1/plans/{plan}", on.put_plan, "Makes or changes a plan", params=PLAN,
+              body=PlanLimits, answer=Plan, roles=ADMINS),
+        Route("DELETE", "/v1/plans/{plan}", on.delete_plan, "Removes a plan", params=PLAN,
+              roles=ADMINS, errors=("unknown_plan", "in_use")),
+        Route("GET", "/v1/users", on.users, "Users, the newest first", query=UserQuery,
+              answer=UserPage, roles=ADMINS),
         Route("POST", "/v1/users", on.create_user, "Makes an account", body=NewUser, answer=User,
-              status=201, roles=ADMINS, errors=("name_taken",)),
+              status=201, roles=ADMINS, errors=("name_taken", "unknown_plan", "overloaded")),
+        Route("GET", "/v1/users/{user_id}", on.user, "A user", params=USER, answer=User,
+              roles=ADMINS, errors=("unknown_user",)),
+        Route("PATCH", "/v1/users/{user_id}", on.change_user, "Changes a user", params=USER,
+              body=UserChange, answer=User, roles=ADMINS,
+              errors=("unknown_user", "unknown_plan", "last_admin", "overloaded",
+                      "steering_unavailable")),
+        Route("DELETE", "/v1/users/{user_id}", on.delete_user, "Removes a user", params=USER,
+              roles=ADMINS, errors=("unknown_user", "last_admin", "steering_unavailable")),
+        Route("GET", "/v1/audit", on.audit, "What operators did, the newest first",
+              query=AuditQuery, answer=AuditPage, roles=ADMINS),
     ]
 
 
@@ -97,9 +228,13 @@ def _catalog(on: CatalogHttp, playback: PlaybackHttp) -> list[Route]:
         Route("POST", "/v1/titles", on.create, "Makes a draft title", body=NewTitle, answer=Title,
               status=201, roles=OPERATORS),
         Route("GET", "/v1/titles", on.page, "Titles, the newest first", query=TitleQuery,
-              answer=TitlePage, roles=VIEWERS),
-        Route("GET", "/v1/titles/{title_id}", on.get, "A title", params=TITLE, answer=Title,
-              roles=VIEWERS, errors=unknown),
+              answer=TitlePage, roles=VIEWERS, errors=("unknown_profile",)),
+        Route("GET", "/v1/home", on.home, "What to go on with, and what is popular",
+              query=HomeQuery, answer=Home, roles=VIEWERS, errors=("unknown_profile",)),
+        Route("GET", "/v1/titles/{title_id}", on.get, "A title", params=TITLE, query=ViewQuery,
+              answer=Title, roles=VIEWERS, errors=(*unknown, "unknown_profile")),
+        Route("PATCH", "/v1/titles/{title_id}", on.change, "Changes what is known of a title",
+              params=TITLE, body=TitleChange, answer=Title, roles=OPERATORS, errors=unknown),
         Route("DELETE", "/v1/titles/{title_id}", on.delete, "Removes a title and its packages",
               params=TITLE, roles=OPERATORS, errors=unknown),
         Route("POST", "/v1/titles/{title_id}/publish", on.publish, "Viewers may play it",
@@ -118,7 +253,7 @@ def _uploads(on: UploadsHttp) -> list[Route]:
         Route("POST", "/v1/titles/{title_id}/uploads", on.start, "Opens an upload of a master",
               params=TITLE, body=NewUpload, answer=Upload, status=201, roles=OPERATORS,
               errors=("unknown_title", "store_unavailable")),
-        Route("PUT", "/v1/uploads/{upload_id}/parts/{number}", on.put_part,
+        Route("PUT", PART_PATH, on.put_part,
               "The bytes of a part; its etag is in the ETag header", params=PART, roles=OPERATORS,
               errors=("unknown_upload", "parts_differ", "bad_request", "store_unavailable")),
         Route("PUT", "/v1/uploads/{upload_id}/subtitles/{language}", on.put_subtitles,
@@ -172,10 +307,19 @@ def _sessions(on: PlaybackHttp) -> list[Route]:
     return [
         Route("POST", "/v1/sessions", on.start, "Plays a title", body=NewSession, answer=Session,
               status=201, roles=VIEWERS,
-              errors=("unknown_title", "title_not_ready", "unknown_region", "region_not_simulated",
-                      "no_appliance", "purged", "steering_unavailable")),
+              errors=("unknown_title", "unknown_profile", "title_not_ready", "not_available",
+                      "too_mature", "not_in_region", "not_in_plan", "too_many_streams",
+                      "unknown_region", "region_not_simulated", "no_appliance", "purged",
+                      "not_in_package", "steering_unavailable", "store_unavailable")),
         Route("GET", "/v1/sessions/{session_id}", on.get, "A session", params=SESSION,
               answer=Session, roles=VIEWERS, errors=unknown),
+        Route("POST", "/v1/sessions/{session_id}/heartbeat", on.beat, "Where the player is",
+              params=SESSION, body=Heartbeat, roles=VIEWERS,
+              errors=(*unknown, "too_many_streams")),
+        Route("GET", "/v1/history", on.history, "What was watched, the latest first",
+              query=HistoryQuery, answer=History, roles=VIEWERS, errors=("unknown_profile",)),
+        Route("DELETE", "/v1/history/{title_id}", on.forget, "Takes a title out of the history",
+              params=TITLE, query=ProfileQuery, roles=VIEWERS, errors=("unknown_profile",)),
         Route("DELETE", "/v1/sessions/{session_id}", on.end, "Ends a session", params=SESSION,
               roles=VIEWERS, errors=(*unknown, "steering_unavailable")),
         Route("GET", hls, on.multivariant, "The HLS multivariant playlist", params=MANIFEST,

@@ -1,5 +1,6 @@
 """The control plane's settings: table `[control_plane]` of nearcast.toml."""
 
+import re
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -30,7 +31,9 @@ class ControlPlaneSettings(Settings):
     store: str = Field(
         "", description="Object store, file:///… or s3://…; empty: the data folder's store/."
     )
-    state: str = Field("memory:", description="Counters of log-in attempts: memory: or redis://….")
+    state: str = Field(
+        "memory:", description="Counters and sign-outs of accounts: memory: or redis://…."
+    )
     steering_url: str = Field(
         "http://127.0.0.1:8081", pattern=r"^https?://[^\s?#]+$", description="Where steering is."
     )
@@ -38,8 +41,29 @@ class ControlPlaneSettings(Settings):
     simulate_regions: bool = Field(
         True, description="Whether a session may name a region instead of being placed by address."
     )
+    cors_origins: tuple[str, ...] = Field(
+        (), description='Origins whose pages may use the API, such as "https://tv.example".'
+    )
+    caller_rate: float = Field(
+        1000, gt=0, le=1e6, description="Requests per second of one account, machine or address …"
+    )
+    caller_burst: float = Field(
+        4000, ge=1, le=1e6, description="… and how many at once after a pause."
+    )
     access_token_s: int = Field(
-        3600, ge=60, le=86_400, description="Life of an access token in seconds."
+        900, ge=60, le=86_400, description="Life of an access token in seconds."
+    )
+    refresh_token_s: int = Field(
+        30 * 86_400,
+        ge=300,
+        le=400 * 86_400,
+        description="Seconds after which a device that nobody uses is signed out.",
+    )
+    access_key_days: float = Field(
+        30, gt=0, le=3650, description="Days after which another key signs access tokens."
+    )
+    audit_days: float = Field(
+        400, gt=0, le=36_500, description="Days for which the audit log keeps a deed."
     )
     session_film_factor: float = Field(
         2.0, ge=1, le=10, description="A session lasts this many times the film …"
@@ -74,6 +98,14 @@ class ControlPlaneSettings(Settings):
         64 * 1024, ge=8, le=4 * 1024**2, description="Argon2id memory in KiB."
     )
     argon2_lanes: int = Field(4, ge=1, le=16, description="Argon2id lanes.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+                raise ValueError(f"{origin!r} is not an origin")
+        return origins
 
     @field_validator("trusted_proxies")
     @classmethod

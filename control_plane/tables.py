@@ -1,4 +1,4 @@
-"""The database: users, titles, uploads, jobs, packages, sessions.
+"""The database: users and what is theirs, titles, uploads, jobs, packages, sessions.
 
 Moments are whole milliseconds since 1970 in a BIGINT, so that SQLite and PostgreSQL keep and
 compare them alike. A title that was deleted stays as a row, seen by nobody, until its objects
@@ -8,12 +8,22 @@ are gone from the store.
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, MetaData, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from media.api import JobState, Role, TitleState
+from media.accounts import Role
+from media.api import JobState, TitleState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -22,6 +32,9 @@ Key = Annotated[str, mapped_column(String(30), primary_key=True)]
 Digest = Annotated[str, mapped_column(String(64))]
 OfTitle = Annotated[
     str, mapped_column(String(30), ForeignKey("titles.title_id", ondelete="CASCADE"), index=True)
+]
+OfUser = Annotated[
+    str, mapped_column(String(30), ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
 ]
 
 
@@ -52,6 +65,18 @@ class Base(DeclarativeBase):
     )
 
 
+class PlanRow(Base):
+    """What accounts may play. Lists are text with commas; NULL limits nothing."""
+
+    __tablename__ = "plans"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    max_height: Mapped[int | None]
+    codecs: Mapped[str | None] = mapped_column(Text)
+    streams: Mapped[int | None]
+    regions: Mapped[str | None] = mapped_column(Text)
+
+
 class UserRow(Base):
     """An account."""
 
@@ -61,17 +86,83 @@ class UserRow(Base):
     name: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     role: Mapped[Role] = mapped_column(String(16))
+    disabled: Mapped[bool] = mapped_column(default=False)
+    plan: Mapped[str | None] = mapped_column(String(32), ForeignKey("plans.name"), index=True)
     created_at: Mapped[datetime]
 
 
+class DeviceRow(Base):
+    """Where a user is signed in. `generation` is that of the refresh token it was given last, at
+    `seen_at`."""
+
+    __tablename__ = "devices"
+
+    device_id: Mapped[Key]
+    user_id: Mapped[OfUser]
+    name: Mapped[str] = mapped_column(String(100))
+    generation: Mapped[int]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ProfileRow(Base):
+    """One of the people who share an account. `maturity` is its age limit; NULL: none."""
+
+    __tablename__ = "profiles"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    profile_id: Mapped[Key]
+    user_id: Mapped[Id] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    maturity: Mapped[int | None]
+    created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A key for automation, by the SHA-256 of its secret."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[Key]
+    user_id: Mapped[OfUser]
+    name: Mapped[str] = mapped_column(String(100))
+    role: Mapped[Role] = mapped_column(String(16))
+    secret_sha256: Mapped[Digest]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """A deed. It names its doer in words, for it outlives the account."""
+
+    __tablename__ = "audit"
+
+    entry_id: Mapped[Key]
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(64))
+    what: Mapped[str] = mapped_column(String(100))
+    subject: Mapped[str] = mapped_column(String(200))
+    outcome: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str] = mapped_column(String(64))
+
+
 class TitleRow(Base):
-    """A catalog entry. `package_id` is the package that plays."""
+    """A catalog entry. `package_id` is the package that plays. `about` is what people read (JSON),
+    the columns after it what decides: regions are text with commas, NULL for everywhere."""
 
     __tablename__ = "titles"
 
     title_id: Mapped[Key]
     name: Mapped[str] = mapped_column(String(200))
-    folded: Mapped[str] = mapped_column(Text)  # casefold() of the name, for the search
+    folded: Mapped[str] = mapped_column(Text)  # casefold() of the name, for names without words
+    about: Mapped[str] = mapped_column(Text, default="{}")
+    maturity: Mapped[int | None]
+    regions: Mapped[str | None] = mapped_column(Text)
+    available_from: Mapped[datetime | None]
+    available_until: Mapped[datetime | None]
     state: Mapped[TitleState] = mapped_column(String(16), index=True)
     # No foreign key: packages point at titles, and a circle cannot be created in one go.
     package_id: Mapped[Id | None]
@@ -152,15 +243,44 @@ class PackageRow(Base):
 
 
 class SessionRow(Base):
-    """A playback session with the ranking it was given (`media.fleet.RankAnswer` as JSON)."""
+    """A playback session with the ranking it was given (`media.fleet.RankAnswer` as JSON), and what
+    its plan allowed when it began: `renditions`, with commas, NULL for all, and streams at once."""
 
     __tablename__ = "sessions"
 
     session_id: Mapped[Key]
     title_id: Mapped[OfTitle]
     package_id: Mapped[Id]
-    user_id: Mapped[Id] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[OfUser]
+    profile_id: Mapped[str] = mapped_column(String(30), default="")
     inventory_sha256: Mapped[Digest]
     ranking: Mapped[str] = mapped_column(Text)
+    renditions: Mapped[str | None] = mapped_column(Text)
+    streams: Mapped[int | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WatchedRow(Base):
+    """How far a profile, or an account without one, is in a title."""
+
+    __tablename__ = "watched"
+    __table_args__ = (
+        Index("ix_watched_user_id", "user_id", "profile_id", "watched_at"),
+        Index("ix_watched_region", "region", "watched_at"),
+    )
+
+    user_id: Mapped[str] = mapped_column(
+        String(30), ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True
+    )
+    profile_id: Mapped[str] = mapped_column(String(30), primary_key=True)  # "": none
+    title_id: Mapped[str] = mapped_column(
+        String(30),
+        ForeignKey("titles.title_id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    )
+    region: Mapped[str] = mapped_column(String(32))
+    position_s: Mapped[float] = mapped_column(Float)
+    finished: Mapped[bool]
+    watched_at: Mapped[datetime]

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import shutil
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from media.api import NewSession, Session
+from media.api import Heartbeat, NewSession, Session
 from runtime import programs
 from runtime.child import ChildFailed, Limits, run_child
 from runtime.client import Client
@@ -20,6 +21,12 @@ async def open_session(api: Client, title_id: str, region: str | None) -> Sessio
     """A new session. Raises Problem."""
     wanted = NewSession(title_id=title_id, region=region)
     return await api.call("POST", "/v1/sessions", Session, body=wanted)
+
+
+async def still_plays(api: Client, session: Session) -> None:
+    """The session counts as a stream for a while more. Raises Problem `too_many_streams`."""
+    path = f"/v1/sessions/{session.session_id}/heartbeat"
+    await api.call_raw("POST", path, body=Heartbeat())
 
 
 def manifest_url(session: Session, protocol: Protocol) -> str:
@@ -52,8 +59,9 @@ async def probe(url: str) -> list[dict[str, Any]]:
     return [dict(stream) for stream in found.get("streams", [])]
 
 
-async def show(url: str) -> None:
-    """ffplay plays the film to its end, or until its window is closed. Raises Problem."""
+async def show(url: str, alive: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """ffplay plays the film to its end, or until its window is closed; meanwhile `alive` is called
+    every so often. Raises Problem."""
     program = shutil.which("ffplay")
     if program is None:
         raise Problem(
@@ -61,9 +69,25 @@ async def show(url: str) -> None:
             "ffplay is not installed; --player url prints an address for any player.",
         )
     process = await asyncio.create_subprocess_exec(program, "-loglevel", "error", "-autoexit", url)
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await alive()
+            except Problem as problem:
+                if problem.code == "too_many_streams":
+                    raise
+
+    beating = asyncio.create_task(beat(), name="beat")
+    playing = asyncio.create_task(process.wait(), name="play")
     try:
-        code = await process.wait()
+        await asyncio.wait({beating, playing}, return_when=asyncio.FIRST_COMPLETED)
+        if beating.done():
+            await beating  # raises what ended it
+        code = await playing
     finally:
+        beating.cancel()
         if process.returncode is None:
             process.terminate()
             await process.wait()

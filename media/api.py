@@ -1,18 +1,18 @@
 """Wire types of the control plane's HTTP API: what its clients send and receive.
 
-Requests refuse unknown fields (a typo is an error, and nothing can be assigned by the way);
-answers are read leniently by older clients.
+Accounts have their own in `media.accounts`. Requests refuse unknown fields (a typo is an error, and
+nothing can be assigned by the way); answers are read leniently by older clients.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 
+from media.accounts import Age, Answer, Change, Label, Plain, Request
 from media.fleet import Pathway, PurgeTarget, Skipped
-from media.ids import JobId, Name, PackageId, SessionId, TitleId, UploadId, UserId
+from media.ids import LANGUAGE, JobId, Name, PackageId, ProfileId, SessionId, TitleId, UploadId
 from media.protection import Protection, Scheme
 
-Role = Literal["viewer", "operator", "admin"]
 TitleState = Literal["draft", "published"]
 # The stages of a job, in their order.
 Stage = Literal[
@@ -20,58 +20,49 @@ Stage = Literal[
 ]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
-# Text without control characters: terminals obey some, and PostgreSQL keeps no NUL.
-Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+# Several lines of text: control characters are none but line feed and tab.
+Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+TitleName = Annotated[Plain, Field(min_length=1, max_length=200)]
+Language = Annotated[str, StringConstraints(pattern=f"^{LANGUAGE.pattern}$", max_length=35)]
 MAX_MASTER_BYTES = 2 * 1024**4
 MAX_PARTS = 10_000
 
 
-class Request(BaseModel):
-    """A request body."""
+class Credit(Request):
+    """Somebody who made a film, and what they did."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class Answer(BaseModel):
-    """An answer."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: Label
+    role: Label = "actor"
 
 
-class Login(Request):
-    """`POST /v1/auth/login`"""
+class About(Request):
+    """What is known of a title, and who may see it: `maturity` is the age from which, `regions`
+    None means everywhere, and it plays from `available_from` until just before `available_until`.
+    """
 
-    name: str = Field(min_length=1, max_length=64)
-    password: str = Field(min_length=1, max_length=256)
-
-
-class Tokens(Answer):
-    """A short-lived access token, for `Authorization: Bearer`."""
-
-    access_token: str
-    expires_at: AwareDatetime
-
-
-class NewUser(Request):
-    """`POST /v1/users`"""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$")
-    password: str = Field(min_length=10, max_length=256)
-    role: Role = "viewer"
+    synopsis: Prose = Field("", max_length=4000)
+    year: int | None = Field(None, ge=1870, le=2200)
+    maturity: Age | None = None
+    genres: tuple[Label, ...] = Field((), max_length=20)
+    people: tuple[Credit, ...] = Field((), max_length=200)
+    languages: tuple[Language, ...] = Field((), max_length=50)
+    regions: tuple[Name, ...] | None = Field(None, min_length=1, max_length=100)
+    available_from: AwareDatetime | None = None
+    available_until: AwareDatetime | None = None
 
 
-class User(Answer):
-    """An account without its secret."""
-
-    user_id: UserId
-    name: str
-    role: Role
-
-
-class NewTitle(Request):
+class NewTitle(About):
     """`POST /v1/titles`"""
 
-    name: Plain = Field(min_length=1, max_length=200)
+    name: TitleName
+
+
+class TitleChange(About, Change):
+    """`PATCH /v1/titles/{title_id}`: the fields that are given; lists are replaced whole."""
+
+    name: TitleName | None = None
+
+    always_set = frozenset({"name"})
 
 
 class Encode(Answer):
@@ -88,6 +79,7 @@ class Title(Answer):
 
     title_id: TitleId
     name: str
+    about: About = About()
     state: TitleState
     package_id: PackageId | None
     duration_s: float | None
@@ -243,10 +235,12 @@ class JobHandedBack(Request):
 
 
 class NewSession(Request):
-    """`POST /v1/sessions`. `region` simulates one, where the settings allow it."""
+    """`POST /v1/sessions`. `region` simulates one, where the settings allow it. The profile's limit
+    holds, and what it watches goes into its history."""
 
     title_id: TitleId
     region: Name | None = None
+    profile_id: ProfileId | None = None
 
 
 class Session(Answer):
@@ -264,7 +258,43 @@ class Session(Answer):
     license_url: str | None  # of Clear Key (W3C EME, 9.1); None for a package in the clear
     base_path: str  # "/{token}/titles/…/…/", to append to a pathway's url
     player_settings: dict[str, dict[str, Any]]
+    resume_s: float = 0.0  # where the profile left off
+    heartbeat_s: float = 30.0  # how often the player is to say where it is
     expires_at: AwareDatetime
+
+
+class Heartbeat(Request):
+    """`POST /v1/sessions/{session_id}/heartbeat`: the session plays, and where it is, if the
+    player knows. Rebuffers are those since the last one."""
+
+    position_s: float | None = Field(None, ge=0, le=10**6, allow_inf_nan=False)
+    rebuffers: int = Field(0, ge=0, le=1000)
+    bitrate_bps: int | None = Field(None, ge=0, le=10**10)
+
+
+class Watched(Answer):
+    """A title as far as somebody watched it."""
+
+    title: Title
+    position_s: float
+    finished: bool
+    watched_at: AwareDatetime
+
+
+class History(Answer):
+    """`GET /v1/history`, the latest first; `next_cursor` None at the end."""
+
+    watched: tuple[Watched, ...]
+    next_cursor: str | None
+
+
+class Home(Answer):
+    """`GET /v1/home`. A row whose source is away is empty, or the newest titles in place of the
+    popular; `degraded` names such rows."""
+
+    continue_watching: tuple[Watched, ...]
+    popular: tuple[Title, ...]
+    degraded: tuple[str, ...]
 
 
 class SteerAnswer(Answer):

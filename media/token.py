@@ -21,7 +21,7 @@ from typing import Any, Literal
 import cbor2
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cwt import COSE, COSEHeaders, COSEKey, CWTError
 
 from media.ids import from_bytes, to_bytes
@@ -84,7 +84,7 @@ def sign_path_token(claims: PathClaims, identity: Identity, now_s: int) -> str:
     if claims.scope != "play":
         payload[_SCOPE] = claims.scope
     signed = COSE.new(alg_auto_inclusion=True, kid_auto_inclusion=True).encode(
-        cbor2.dumps(payload), _cose_private(identity)
+        cbor2.dumps(payload), _cose_private(identity.name, identity.key)
     )
     return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
 
@@ -191,8 +191,9 @@ def _cose_public(name: str, raw: bytes) -> Any:
     return COSEKey.from_pem(pem, kid=name)
 
 
-def _cose_private(identity: Identity) -> Any:
-    pem = identity.key.private_bytes(
+@functools.lru_cache(maxsize=64)
+def _cose_private(name: str, key: Ed25519PrivateKey) -> Any:
+    pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return COSEKey.from_pem(pem, kid=identity.name)
+    return COSEKey.from_pem(pem, kid=name)

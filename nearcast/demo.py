@@ -16,7 +16,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.table import Table
 
-from media.api import Job, Login, NewSession, Session, Title, Tokens
+from media.accounts import Login, Tokens
+from media.api import Job, NewSession, Session, Title
 from media.fleet import Roster
 from nearcast.cluster import Cluster, until_interrupted
 from nearcast.film import make_film
@@ -191,7 +192,7 @@ async def _show(cluster: Cluster, title: Title) -> None:
         out.print(line, soft_wrap=True)
     page = f"{cluster.control_url}/player.html?title={title.title_id}#token={tokens.access_token}"
     out.print(f"\nLog in to {cluster.control_url}/ as {account.name}, password {account.password}")
-    out.print("Or open the player, signed in for an hour:\n")
+    out.print("Or open the player, signed in for a while:\n")
     out.print(f"  {page}\n", style="bold", soft_wrap=True)
     out.print("Ctrl-C ends everything.")
 

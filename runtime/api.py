@@ -9,10 +9,11 @@ own; they raise `Problem`.
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
 from aiohttp import web
@@ -34,11 +35,13 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: an account or a machine, and the role that the route table knows."""
+    """Who calls: an account or a machine, and the role that the route table knows. `device_id` is
+    where an account is signed in; None for its API keys."""
 
     name: str
     role: str
     user_id: str | None = None
+    device_id: str | None = None
 
 
 @dataclass
@@ -69,8 +72,20 @@ class Call:
         return self.caller
 
 
+class Deed(NamedTuple):
+    """A call of an audited route: `what` is the route, `subject` what it was done to, `outcome`
+    "ok" or the code of the refusal."""
+
+    what: str
+    subject: str
+    outcome: str
+
+
 Handler = Callable[[Call], Awaitable[BaseModel | web.StreamResponse | None]]
 Authenticate = Callable[[web.Request], Awaitable[Caller | None]]
+Record = Callable[[Call, Deed], Awaitable[None]]
+Place = Callable[[str], AbstractAsyncContextManager[None]]
+Meter = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,9 @@ class Route:
 
     `params` gives the type of each path parameter; one that does not fit is 404. `roles` empty
     means public. `body` is read only up to `max_body_bytes`. `media_type` is for routes that
-    answer something else than `application/json` and return their own response.
+    answer something else than `application/json` and return their own response. Calls of a route
+    that is `audited` are recorded, once the caller is known to have its role. `priority` is the
+    service's own word for who goes first when there is too much to do; "" waits for nobody.
     """
 
     method: str
@@ -95,6 +112,8 @@ class Route:
     status: int = 200
     media_type: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    audited: bool = False
+    priority: str = ""
 
 
 async def nobody(request: web.Request) -> Caller | None:
@@ -102,14 +121,35 @@ async def nobody(request: web.Request) -> Caller | None:
     return None
 
 
+async def forget(call: Call, deed: Deed) -> None:
+    """Records nothing: for APIs that audit no route."""
+
+
+@asynccontextmanager
+async def room_for_all(priority: str) -> AsyncIterator[None]:
+    """Lets everybody in."""
+    yield
+
+
+def unlimited(caller: str) -> None:
+    """Lets everybody call as often as they like."""
+
+
 def make_app(
-    routes: Sequence[Route], authenticate: Authenticate = nobody, proxies: Proxies = Proxies(())
+    routes: Sequence[Route],
+    authenticate: Authenticate = nobody,
+    proxies: Proxies = Proxies(()),
+    record: Record = forget,
+    place: Place = room_for_all,
+    meter: Meter = unlimited,
 ) -> web.Application:
     """The application that serves the table. `authenticate` returns None for the anonymous and
-    raises Problem for credentials that are wrong."""
+    raises Problem for credentials that are wrong; `record` keeps what audited routes did; `place`
+    lets a call of some priority in, or raises Problem, and so does `meter` one of some caller, who
+    is an account, a machine, or an address."""
     app = web.Application(middlewares=[_problems])
     for route in routes:
-        endpoint = _endpoint(route, authenticate, proxies)
+        endpoint = _endpoint(route, authenticate, proxies, record, place, meter)
         app.router.add_route(route.method, route.path, endpoint)
         # HEAD is wherever GET is (RFC 9110 9.1), but for streams of events, which have no length.
         if route.method == "GET" and route.media_type != "text/event-stream":
@@ -149,34 +189,85 @@ def model_response(model: BaseModel | None, status: int = 200) -> web.Response:
 
 
 def _endpoint(
-    route: Route, authenticate: Authenticate, proxies: Proxies
+    route: Route,
+    authenticate: Authenticate,
+    proxies: Proxies,
+    record: Record,
+    place: Place,
+    meter: Meter,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     params = {name: TypeAdapter(kind) for name, kind in route.params.items()}
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
+        if route.body is None:
+            async with place(route.priority):  # first of all: a refusal is to cost nothing
+                return await answered(request, await entered(request), b"")
+        # A body comes at its client's pace, and holds no place meanwhile.
+        who = await entered(request)
+        raw = await _read(request, route.max_body_bytes)
+        async with place(route.priority):
+            return await answered(request, who, raw)
+
+    async def entered(request: web.Request) -> tuple[Caller | None, str]:
+        """Who calls, and from what address."""
         for name, adapter in params.items():
             try:
                 adapter.validate_python(request.match_info[name])
             except ValidationError:
                 raise Problem("not_found", f"{name} is not one.") from None
+        address = proxies.client(request.remote or "", request.headers.getall(proxies.header, ()))
+        if not route.roles:
+            meter(address)
         caller = await _authorize(route, request, authenticate)
+        if caller is not None:
+            meter(caller.user_id or caller.name)
+        return caller, address
+
+    async def answered(
+        request: web.Request, who: tuple[Caller | None, str], raw: bytes
+    ) -> web.StreamResponse:
+        caller, address = who
         call = Call(
             request=request,
             path=dict(request.match_info),
-            raw_body=await _body(route, request),
+            raw_body=_body(route, raw),
             raw_query=_query(route, request),
             caller=caller,
             request_id=request[_REQUEST_ID_KEY],
-            address=proxies.client(
-                request.remote or "", request.headers.getall(proxies.header, ())
-            ),
+            address=address,
         )
-        answer = await route.handler(call)
+        answer = await (_recorded(route, call, record) if route.audited else route.handler(call))
         if isinstance(answer, web.StreamResponse):
             return answer
         return model_response(answer, route.status)
 
     return endpoint
+
+
+async def _recorded(
+    route: Route, call: Call, record: Record
+) -> BaseModel | web.StreamResponse | None:
+    """What the handler answers, once it is recorded; so is what it refuses."""
+    what, subject = f"{route.method} {route.path}", " ".join(call.path.values())
+    try:
+        answer = await route.handler(call)
+    except Problem as problem:
+        await record(call, Deed(what, subject, problem.code))
+        raise
+    except Exception:
+        await record(call, Deed(what, subject, "internal"))
+        raise
+    await record(call, Deed(what, subject or _made(answer), "ok"))
+    return answer
+
+
+def _made(answer: BaseModel | web.StreamResponse | None) -> str:
+    """The id of what a call made: the first field of its answer that is one."""
+    if isinstance(answer, BaseModel):
+        for name in type(answer).model_fields:
+            if name.endswith("_id"):
+                return str(getattr(answer, name))
+    return ""
 
 
 async def _authorize(
@@ -192,11 +283,19 @@ async def _authorize(
     return caller
 
 
-async def _body(route: Route, request: web.Request) -> BaseModel | None:
+def _body(route: Route, raw: bytes) -> BaseModel | None:
     if route.body is None:
         return None
     try:
-        return route.body.model_validate_json(await _read(request, route.max_body_bytes))
+        return route.body.model_validate_json(raw)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def valid(model: type[M], **fields: Any) -> M:
+    """The request of these fields. Raises Problem `invalid_field` in the words of the model."""
+    try:
+        return model(**fields)
     except ValidationError as error:
         raise _invalid(error) from None
 
@@ -224,6 +323,7 @@ def _query(route: Route, request: web.Request) -> BaseModel | None:
 
 
 def _invalid(error: ValidationError) -> Problem:
+    """What a model does not take, in one sentence."""
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return Problem("bad_request", "The body is not JSON.")
@@ -341,8 +441,10 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     codes = set(route.errors) | {"internal"}
     if route.params:
         codes.add("not_found")
+    if route.priority:
+        codes.add("overloaded")
     if route.roles:
-        codes |= {"not_signed_in", "not_allowed", "token_expired", "token_invalid"}
+        codes |= {"not_signed_in", "not_allowed", "signed_out", "token_expired", "token_invalid"}
     if route.body is not None:
         codes |= {"bad_request", "body_too_large", "invalid_field"}
     if route.query is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import json as jsonlib
 import os
+import platform
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
-from media.api import Login, Tokens
+from media.accounts import Login, Refresh, Tokens
 from media.protection import Scheme
 from runtime.client import Client
 from runtime.errors import Problem, as_json
@@ -83,41 +84,50 @@ def running_cluster(data: Path) -> dict[str, Any]:
 
 @asynccontextmanager
 async def signed_in(data: Path) -> AsyncIterator[Client]:
-    """The control plane's API, signed in: the address and account from NEARCAST_URL,
-    NEARCAST_USER and NEARCAST_PASSWORD, or else those of the cluster in the data folder. It stays
-    signed in for as long as the command takes."""
+    """The control plane's API, signed in: the address from NEARCAST_URL and an API key from
+    NEARCAST_API_KEY, or an account from NEARCAST_USER and NEARCAST_PASSWORD, or else those of the
+    cluster in the data folder. It stays signed in for as long as the command takes."""
     url = os.environ.get("NEARCAST_URL") or running_cluster(data)["control_plane"]
-    tokens = await _sign_in(url, data)
-
-    async def renew() -> None:
-        nonlocal tokens
-        while True:
-            left_s = (tokens.expires_at - datetime.now(UTC)).total_seconds()
-            await asyncio.sleep(max(left_s / 2, 5.0))
-            with suppress(Problem):  # the old token lasts a while, and a call will tell
-                tokens = await _sign_in(url, data)
-
-    renewing = asyncio.create_task(renew(), name="renew-token")
-    try:
-        async with Client(url, authorize=lambda: tokens.access_token, timeout_s=30.0) as client:
+    api_key = os.environ.get("NEARCAST_API_KEY")
+    if api_key:
+        async with Client(url, authorize=lambda: api_key, timeout_s=30.0) as client:
             yield client
-    finally:
-        renewing.cancel()
-
-
-async def _sign_in(url: str, data: Path) -> Tokens:
+        return
     async with Client(url) as anonymous:
-        return await anonymous.call("POST", "/v1/auth/login", Tokens, body=_account(data))
+        tokens = await anonymous.call("POST", "/v1/auth/login", Tokens, body=_account(data))
+
+        async def renew() -> None:
+            nonlocal tokens
+            while True:
+                left_s = (tokens.expires_at - datetime.now(UTC)).total_seconds()
+                await asyncio.sleep(max(left_s / 2, 5.0))
+                with suppress(Problem):  # the old token lasts a while, and a call will tell
+                    known = Refresh(refresh_token=tokens.refresh_token)
+                    tokens = await anonymous.call("POST", "/v1/auth/refresh", Tokens, body=known)
+
+        renewing = asyncio.create_task(renew(), name="renew-token")
+        try:
+            async with Client(url, authorize=lambda: tokens.access_token, timeout_s=30.0) as client:
+                try:
+                    yield client
+                finally:
+                    with suppress(Problem):  # it lapses by itself, too
+                        await client.call_raw("POST", "/v1/auth/logout", timeout_s=3.0)
+        finally:
+            renewing.cancel()
 
 
 def _account(data: Path) -> Login:
     name, password = os.environ.get("NEARCAST_USER"), os.environ.get("NEARCAST_PASSWORD")
+    device = f"nearcast on {platform.node()}"[:100]
     if name and password:
-        return Login(name=name, password=password)
+        return Login(name=name, password=password, device=device)
     try:
-        return Login.model_validate_json((data / "secrets" / "admin.json").read_text())
+        login = Login.model_validate_json((data / "secrets" / "admin.json").read_text())
     except OSError:
         raise Problem(
             "not_signed_in",
-            "Set NEARCAST_USER and NEARCAST_PASSWORD, or give the cluster's --data.",
+            "Set NEARCAST_API_KEY, or NEARCAST_USER and NEARCAST_PASSWORD, or give the cluster's "
+            "--data.",
         ) from None
+    return login.model_copy(update={"device": device})

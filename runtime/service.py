@@ -2,10 +2,12 @@
 
 A service's `main(service)` builds its parts, calls `service.ready(...)` once it answers, waits
 for `service.stopping`, and takes its parts down again. It stops on SIGTERM and SIGINT, and when
-its lifeline, a pipe that its parent holds open, closes; after GRACE_S it is ended.
+its lifeline, a pipe that its parent holds open, closes; after
+GRACE_S it is ended.
 """
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     Express = Callable[[web.BaseRequest], web.StreamResponse | None]
 
+_GARBAGE = 20_000  # objects made before rings of them are looked for
 GRACE_S = 10.0
 
 
@@ -46,6 +49,11 @@ class Service:
         if self._is_ready:
             return
         self._is_ready = True
+        # What is here stays, and need not be looked through; rings of objects are rare in what
+        # comes, and a look for them stops everything.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE)
         logger().info("ready", **urls)
         self._say(
             {"service": self.name, "instance": self.instance, "pid": os.getpid(), "urls": urls}

@@ -38,6 +38,13 @@ class State(Protocol):
     async def items(self, prefix: str) -> dict[str, bytes]:
         """Entries whose key starts with `prefix`."""
 
+    async def hold(self, key: str, holder: str, most: int, ttl_s: float) -> bool:
+        """Whether `holder` is one of at most `most` that hold the key: for `ttl_s` seconds, unless
+        it asks again, which renews, or lets go. Exact, however many ask at once."""
+
+    async def let_go(self, key: str, holder: str) -> None:
+        """`holder` does not hold the key."""
+
     async def close(self) -> None:
         """Connections are closed."""
 
@@ -57,6 +64,7 @@ class MemoryState:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: dict[str, tuple[bytes, float]] = {}
+        self._holders: dict[str, dict[str, float]] = {}
 
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         if len(self._entries) >= MAX_ENTRIES and key not in self._entries:
@@ -90,8 +98,34 @@ class MemoryState:
             if key.startswith(prefix) and expires > now
         }
 
+    async def hold(self, key: str, holder: str, most: int, ttl_s: float) -> bool:
+        now = self._clock()
+        if len(self._holders) >= MAX_ENTRIES and key not in self._holders:
+            self._forget_lapsed(now)
+        holders = self._holders.get(key, {})
+        holders = {name: expires for name, expires in holders.items() if expires > now}
+        granted = holder in holders or len(holders) < most
+        if granted:
+            holders[holder] = now + ttl_s
+        self._holders[key] = holders
+        return granted
+
+    async def let_go(self, key: str, holder: str) -> None:
+        holders = self._holders.get(key, {})
+        holders.pop(holder, None)
+        if not holders:
+            self._holders.pop(key, None)
+
     async def close(self) -> None:
         self._entries.clear()
+        self._holders.clear()
+
+    def _forget_lapsed(self, now: float) -> None:
+        """Keys that nobody holds any more are gone; when that is not enough, the oldest too."""
+        for key in [k for k, held in self._holders.items() if max(held.values(), default=0) <= now]:
+            del self._holders[key]
+        for key in list(self._holders)[: max(0, len(self._holders) - MAX_ENTRIES + 1)]:
+            del self._holders[key]
 
     def _make_room(self) -> None:
         by_expiry = sorted(self._entries, key=lambda key: self._entries[key][1])
@@ -104,6 +138,18 @@ _ADD = """
 local total = redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return total
+"""
+
+# Holders with the moment at which each lapses, by the clock of Redis, which all replicas share.
+_HOLD = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local held = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not held and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return 1
 """
 
 
@@ -152,6 +198,25 @@ class RedisState:
             raise StateUnavailable(str(error)) from error
         cut = len(self._prefix)
         return {n.decode()[cut:]: v for n, v in zip(names, values, strict=True) if v is not None}
+
+    async def hold(self, key: str, holder: str, most: int, ttl_s: float) -> bool:
+        try:
+            granted = await self._redis.eval(
+                _HOLD, 1, self._held(key), holder, str(most), str(max(1, int(ttl_s * 1000)))
+            )
+        except RedisError as error:
+            raise StateUnavailable(str(error)) from error
+        return bool(granted)
+
+    async def let_go(self, key: str, holder: str) -> None:
+        try:
+            await self._redis.zrem(self._held(key), holder)
+        except RedisError as error:
+            raise StateUnavailable(str(error)) from error
+
+    def _held(self, key: str) -> str:
+        """Beside the entries, which `items` reads as strings."""
+        return f"{self._prefix}held:{key}"
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -20,7 +20,8 @@ async def find_title(api: Client, name: str) -> Title:
     if is_title_id(name):
         return await api.call("GET", f"/v1/titles/{name}", Title)
     fits = 0 < len(name) <= _MAX_NAME_CHARS
-    near = [title async for title in all_titles(api, name)] if fits else []
+    found = [title async for title in all_titles(api, name)] if fits else []
+    near = [title for title in found if name.casefold() in title.name.casefold()]
     exact = [title for title in near if title.name.casefold() == name.casefold()]
     found = exact or near
     if not found:
@@ -32,7 +33,7 @@ async def find_title(api: Client, name: str) -> Title:
 
 
 async def all_titles(api: Client, search: str = "") -> AsyncIterator[Title]:
-    """Every title whose name contains `search`, the newest first."""
+    """Every title that the search finds, the newest first."""
     query = {"limit": str(_PAGE)} | ({"q": search} if search else {})
     for _ in range(_MAX_PAGES):
         page = await api.call("GET", "/v1/titles", TitlePage, query=query)

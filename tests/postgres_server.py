@@ -3,10 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,39 @@ import pytest
 _DEBIAN = "/usr/lib/postgresql/*/bin"
 
 
+@dataclass
+class Postgres:
+    """A server that runs, with an empty database `nearcast`, by its SQLAlchemy URL (asyncpg)."""
+
+    url: str
+    _start: Callable[[], "subprocess.Popen[bytes]"]
+    _ready: Callable[["subprocess.Popen[bytes]"], None]
+    _server: "subprocess.Popen[bytes]"
+
+    def restart(self) -> None:
+        """It went away with all its connections, and is back."""
+        self._server.send_signal(signal.SIGINT)  # "fast": who is connected is thrown out
+        self._server.wait()
+        self._server = self._start()
+        self._ready(self._server)
+
+    def end(self) -> None:
+        """It is gone."""
+        self._server.kill()
+        self._server.wait()
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The SQLAlchemy URL (asyncpg) of an empty database `nearcast`, which ends with the block.
-    Skips the test where there is no PostgreSQL; under CI=true that is a failure."""
+    """The URL of a server's database, which ends with the block."""
+    with postgres() as server:
+        yield server.url
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A server that ends with the block. Skips the test where there is no PostgreSQL; under CI=true
+    that is a failure."""
     programs = _programs()
     if programs is None:
         if os.environ.get("CI") == "true":
@@ -27,24 +58,31 @@ def postgres_server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="nc-", dir="/tmp"))  # socket paths ≤ 107 bytes
     if account is not None:
         os.chown(folder, account.pw_uid, account.pw_gid)
-    server: subprocess.Popen[bytes] | None = None
+    made: Postgres | None = None
     try:
         data = folder / "data"
         _run(account, programs / "initdb", "-D", data, "-U", "nearcast", "-A", "trust", "-N")
         options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options],
-            stderr=(folder / "log").open("wb"),
-            user=account.pw_uid if account else None,
-            cwd=folder,
-        )
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [programs / "postgres", "-D", data, *options],
+                stderr=(folder / "log").open("ab"),
+                user=account.pw_uid if account else None,
+                cwd=folder,
+            )
+
+        def ready(server: "subprocess.Popen[bytes]") -> None:
+            _run(account, programs / "pg_isready", "-h", folder, until=server)
+
+        url = f"postgresql+asyncpg://nearcast@/nearcast?host={folder}"
+        made = Postgres(url, start, ready, start())
         create = (programs / "createdb", "-h", folder, "-U", "nearcast", "nearcast")
-        _run(account, *create, until=server)
-        yield f"postgresql+asyncpg://nearcast@/nearcast?host={folder}"
+        _run(account, *create, until=made._server)
+        yield made
     finally:
-        if server is not None:
-            server.kill()
-            server.wait()
+        if made is not None:
+            made.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 

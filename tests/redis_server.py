@@ -6,17 +6,44 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 
+@dataclass
+class Redis:
+    """A server that runs, with nothing in it."""
+
+    url: str
+    _start: Callable[[], "subprocess.Popen[bytes]"]
+    _server: "subprocess.Popen[bytes]"
+
+    def restart(self) -> None:
+        """It went away with all that it knew, and is back."""
+        self.end()
+        self._server = self._start()
+
+    def end(self) -> None:
+        """It is gone."""
+        self._server.kill()
+        self._server.wait()
+
+
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """The URL of a server with nothing in it, which ends with the block. Skips the test where
-    there is no redis-server; in continuous integration (CI=true) that is a failure."""
+    """The URL of a server, which ends with the block."""
+    with redis() as server:
+        yield server.url
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    """A server that ends with the block. Skips the test where there is no redis-server; in
+    continuous integration (CI=true) that is a failure."""
     program = shutil.which("redis-server")
     if program is None:
         if os.environ.get("CI") == "true":
@@ -26,13 +53,17 @@ def redis_server() -> Iterator[str]:
         path = Path(folder) / "redis.sock"
         argv = [program, "--port", "0", "--unixsocket", str(path), "--dir", folder]
         argv += ["--save", "", "--appendonly", "no"]
-        server = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-        try:
+
+        def start() -> "subprocess.Popen[bytes]":
+            server = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
             _await_answer(path, server)
-            yield f"unix://{path}"
+            return server
+
+        made = Redis(f"unix://{path}", start, start())
+        try:
+            yield made
         finally:
-            server.kill()
-            server.wait()
+            made.end()
 
 
 def _await_answer(path: Path, server: "subprocess.Popen[bytes]") -> None:

@@ -20,7 +20,40 @@ export class ApiError extends Error {
   }
 }
 
-async function call(method, path, body, { keepalive = false } = {}) {
+let refreshing = null; // the refresh under way, which all calls wait for
+
+/** The access token lives a while yet, if it can be helped. */
+async function refreshed() {
+  if (!account.due) return;
+  refreshing ??= refresh().finally(() => {
+    refreshing = null;
+  });
+  await refreshing;
+}
+
+/** One tab refreshes, the others find it done. Where there are no locks the server forgives two
+ * that ask with the same token at once. */
+async function refresh() {
+  const work = async () => {
+    const known = account.due;
+    if (!known) return;
+    try {
+      account.signIn(await send("POST", "/v1/auth/refresh", { refresh_token: known }));
+    } catch (error) {
+      // Refused for good: the old token will be refused as well, and ask to sign in. A server that
+      // is away is asked again with the next call.
+      if (error.status >= 400 && error.status < 500) account.signOut();
+    }
+  };
+  await (navigator.locks ? navigator.locks.request("nearcast.refresh", work) : work());
+}
+
+async function call(method, path, body, options) {
+  await refreshed();
+  return send(method, path, body, options);
+}
+
+async function send(method, path, body, { keepalive = false } = {}) {
   const headers = { Accept: "application/json" };
   if (account.token) headers.Authorization = `Bearer ${account.token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -42,8 +75,20 @@ async function call(method, path, body, { keepalive = false } = {}) {
   return answer;
 }
 
-/** `{access_token, expires_at}` */
-export const login = (name, password) => call("POST", "/v1/auth/login", { name, password });
+/** `{access_token, expires_at, refresh_token, refresh_expires_at}` */
+export const login = (name, password) =>
+  send("POST", "/v1/auth/login", { name, password, device: browserName() });
+
+/** Signs this device out; nobody waits for it. */
+export const logout = () =>
+  send("POST", "/v1/auth/logout", undefined, { keepalive: true }).catch(() => {});
+
+/** What the list of devices calls this one. */
+function browserName() {
+  const brands = navigator.userAgentData?.brands ?? [];
+  const brand = brands.find(({ brand: name }) => !/Not.A.Brand|Chromium/.test(name))?.brand;
+  return [brand ?? "Browser", navigator.userAgentData?.platform].filter(Boolean).join(" on ");
+}
 
 /** `{titles, next_cursor}`, newest first; `cursor` asks for the page after. */
 export const listTitles = (cursor) =>
@@ -57,6 +102,10 @@ export const listRegions = async () => (await call("GET", "/v1/regions")).region
 /** A playback session; `region` empty means the client's own place. */
 export const openSession = (titleId, region) =>
   call("POST", "/v1/sessions", region ? { title_id: titleId, region } : { title_id: titleId });
+
+/** Says where the player is; `beat` has position_s, rebuffers and bitrate_bps. */
+export const beat = (sessionId, beat) =>
+  call("POST", `/v1/sessions/${encodeURIComponent(sessionId)}/heartbeat`, beat);
 
 /** Gives a session back; sent even while the page is closing, and nobody waits for it. */
 export const endSession = (sessionId) =>

@@ -1,7 +1,7 @@
 /** The first page: signs in, then lists the titles. */
 
 import { account, returnAddress } from "./account.js";
-import { listTitles, login } from "./api.js";
+import { listTitles, login, logout } from "./api.js";
 import { byId, element, showError } from "./elements.js";
 import { duration, height } from "./units.js";
 
@@ -90,8 +90,7 @@ byId("sign-in-form").addEventListener("submit", async (event) => {
   const button = form.querySelector("button");
   button.disabled = true;
   try {
-    const { access_token: token } = await login(form.elements.name.value.trim(), form.elements.password.value);
-    account.signIn(token);
+    account.signIn(await login(form.elements.name.value.trim(), form.elements.password.value));
     form.reset();
     showError(byId("error"), null);
     showCatalog();
@@ -103,7 +102,10 @@ byId("sign-in-form").addEventListener("submit", async (event) => {
   }
 });
 
-byId("sign-out").addEventListener("click", showSignIn);
+byId("sign-out").addEventListener("click", () => {
+  logout(); // before the page forgets whom it speaks for
+  showSignIn();
+});
 
 if (account.token) showCatalog();
 else showSignIn();

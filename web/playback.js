@@ -4,10 +4,11 @@
  *
  * A session names ranked pathways. hls.js moves along them by itself; when it gives up, or when
  * a token has expired, a new session is opened (with a new ranking) and the film goes on where
- * it stood.
+ * it stood. While it plays, the control plane is told where it is: so it counts as a stream of the
+ * account, and goes on from there another day.
  */
 
-import { endSession, openSession } from "./api.js";
+import { beat, endSession, openSession } from "./api.js";
 import { endSilence, pathwayFirst } from "./failover.js";
 import { pathwayOf } from "./pathways.js";
 import { hlsConfig } from "./settings.js";
@@ -60,6 +61,9 @@ export class Playback extends EventTarget {
   #openedAt = performance.now();
   #startup_ms = null;
   #position = null; // where the film is to go on
+  #heart = 0; // the timer of the heartbeats
+  #stallsTold = 0;
+  #told = null; // the position at the last heartbeat
 
   constructor({ Hls, video, journal, query, titleId }) {
     super();
@@ -81,6 +85,7 @@ export class Playback extends EventTarget {
 
   /** Gives the session back; what is loaded plays on. */
   end() {
+    clearInterval(this.#heart);
     if (this.session) endSession(this.session.session_id);
   }
 
@@ -118,7 +123,9 @@ export class Playback extends EventTarget {
     this.serving = null;
     this.#journal.add("session", { why, session_id: session.session_id, region: session.region });
     this.#interrupt(play, why !== "opened");
+    this.#beginAt(session.resume_s);
     this.#attach(play);
+    this.#heart = setInterval(() => this.#beat(), session.heartbeat_s * 1000);
     this.dispatchEvent(new Event("session"));
   }
 
@@ -129,6 +136,32 @@ export class Playback extends EventTarget {
     this.#resuming = play;
     // Before the film has moved again, the element stands at 0.
     this.#position ??= this.#video.currentTime;
+  }
+
+  /** A film that has not begun begins where the address says (`start`), or where it was left. */
+  #beginAt(resume_s) {
+    if (this.#position) return;
+    const wanted = Number.parseFloat(this.#query.get("start") ?? "");
+    this.#position = Number.isFinite(wanted) ? wanted : (resume_s ?? 0);
+  }
+
+  async #beat() {
+    if (this.#video.paused && this.#told === this.#video.currentTime) return; // as it was told
+    const { stalls, bitrate_bps } = this.stats();
+    const rebuffers = Math.max(0, stalls - this.#stallsTold);
+    this.#stallsTold = stalls;
+    this.#told = this.#video.currentTime;
+    try {
+      await beat(this.session.session_id, {
+        // Until the film moves the element stands at 0, which is not where the viewer is.
+        position_s: this.#position === null ? this.#told : null,
+        rebuffers,
+        bitrate_bps: bitrate_bps === null ? null : Math.round(bitrate_bps),
+      });
+    } catch (error) {
+      // Anything else is the control plane's trouble, and playing goes on without it.
+      if (error.code === "too_many_streams") this.#fail(error);
+    }
   }
 
   #attach(play) {
@@ -255,6 +288,8 @@ export class Playback extends EventTarget {
 
   #fail(error) {
     this.#video.pause();
+    this.hls.stopLoad();
+    clearInterval(this.#heart);
     this.#journal.add("failed", { message: error.message });
     this.dispatchEvent(new CustomEvent("failed", { detail: error }));
   }

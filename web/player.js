@@ -1,7 +1,7 @@
 /** The player page: one title, its region menu, and what delivers it. */
 
 import { account, askToSignIn } from "./account.js";
-import { ApiError, getTitle, listRegions } from "./api.js";
+import { ApiError, getTitle, listRegions, logout } from "./api.js";
 import { byId, element, showError } from "./elements.js";
 import { Journal } from "./journal.js";
 import { showPathways, showStats } from "./overlay.js";
@@ -125,6 +125,7 @@ byId("region").addEventListener("change", () => {
 byId("details").addEventListener("click", () => setDetails(byId("overlay").hidden));
 byId("sign-out").addEventListener("click", () => {
   playback.end();
+  logout();
   account.signOut();
   location.assign("./");
 });

@@ -16,6 +16,22 @@ from media.inventory import (
 from media.objects import ObjectStore
 from media.protection import Locked, Protection
 
+CODECS = {
+    "avc": "avc1.64001f",
+    "hevc": "hvc1.1.6.L93.B0",
+    "av1": "av01.0.04M.08",
+    "aac": "mp4a.40.2",
+}
+
+
+def film_of(*rendition_ids: str) -> dict[str, bytes]:
+    """The files of these renditions, a few bytes each; their names say what they are."""
+    return {
+        f"{rendition_id}/{name}": name.encode() * 50
+        for rendition_id in rendition_ids
+        for name in ("init.mp4", "1.m4s", "2.m4s")
+    }
+
 
 async def put_package(
     store: ObjectStore,
@@ -27,11 +43,7 @@ async def put_package(
 ) -> str:
     """A package in the store; the SHA-256 of its inventory. It has a video and an audio rendition
     of a few bytes each, or the `film`: the files of a rendition v-avc-360 and its playlist."""
-    film = film or {
-        f"{rendition_id}/{name}": name.encode() * 50
-        for rendition_id in ("v-avc-360", "a-aac-en")
-        for name in ("init.mp4", "1.m4s", "2.m4s")
-    }
+    film = film or film_of("v-avc-360", "a-aac-en")
     folders = sorted({path.split("/")[0] for path in film} - {"hls"}, reverse=True)
     files = dict(film)
     renditions = tuple(_rendition(files, folder, protection) for folder in folders)
@@ -57,7 +69,9 @@ def _rendition(
     files: dict[str, bytes], rendition_id: str, protection: Protection | None
 ) -> Rendition:
     """The rendition whose files these are; its file list is added to them."""
-    video = rendition_id.startswith("v-")
+    kind, codec, grade = rendition_id.split("-")
+    video = kind == "v"
+    height = int(grade) if video else None
     own = {path: data for path, data in files.items() if path.startswith(f"{rendition_id}/")}
     listed = to_bytes(FileList(files=tuple(_entry(path, data) for path, data in own.items())))
     path = f"{rendition_id}/files.json"
@@ -65,16 +79,16 @@ def _rendition(
     return Rendition(
         rendition_id=rendition_id,
         kind="video" if video else "audio",
-        codecs="avc1.64001f" if video else "mp4a.40.2",
+        codecs=CODECS[codec],
         locked=_locked(protection, video),
         bandwidth=500_000 if video else 128_000,
         average_bandwidth=400_000 if video else 120_000,
         timescale=1000,
         duration_s=12.0,
-        width=640 if video else None,
-        height=360 if video else None,
+        width=None if height is None else height * 16 // 9,
+        height=height,
         frame_rate=24.0 if video else None,
-        language=None if video else "en",
+        language=None if video else grade,
         channels=None if video else 2,
         sample_rate=None if video else 48_000,
         file_list=_entry(path, listed),

@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.app import ControlPlane, serve
 from control_plane.clock import utc_now
 from control_plane.settings import ControlPlaneSettings
-from media.api import Lease, LeaseOffer, Login, Session, Title, Tokens
+from media.accounts import Login, Tokens
+from media.api import Lease, LeaseOffer, Session, Title
 from media.fleet import (
     DrainRequest,
     Pathway,
@@ -41,8 +43,10 @@ from runtime.api import Call, Caller, Route, make_app
 from runtime.client import Client
 from runtime.errors import Problem
 from runtime.service import bind, serve_http, url_of
-from tests.control_plane.film import put_package
+from tests.control_plane.film import film_of, put_package
 
+# Of a module whose tests hold on both pairs: SQLite and memory, PostgreSQL and Redis.
+BOTH = pytest.mark.parametrize("house", ["embedded", "servers"], indirect=True)
 PASSWORD = "correct horse battery"
 MASTER = b"film " * 1000
 # Argon2 as light as it gets: these tests are not about its weight.
@@ -239,10 +243,17 @@ class House:
                 login = Login.model_validate_json((self.data / "secrets/admin.json").read_text())
             else:
                 new = {"name": role, "password": PASSWORD, "role": role}
-                await send(await self.account("admin"), "POST", "/v1/users", **new)
+                admin = await self.account("admin")
+                assert await code_of(send(admin, "POST", "/v1/users", **new)) in ("", "name_taken")
             answer = await self.anonymous().call("POST", "/v1/auth/login", Tokens, body=login)
             self.tokens[role] = answer.access_token
         return self.tokens[role]
+
+    def expired(self) -> None:
+        """Access tokens have ended meanwhile: accounts sign in anew."""
+        for role in self.tokens:
+            del self.clients[role]
+        self.tokens.clear()
 
     async def account(self, role: str) -> Client:
         """The API, signed in as `admin`, or as a new user of another role."""
@@ -293,13 +304,29 @@ class House:
             inventory_sha256=sha256,
         )
 
-    async def published(self, name: str = "Film", encryption: str | None = None) -> Title:
+    async def published(
+        self, name: str = "Film", encryption: str | None = None, renditions: tuple[str, ...] = ()
+    ) -> Title:
         """A title that was uploaded, encoded and published."""
         await self.upload(name, encryption=encryption)
         lease = await self.lease()
-        await self.complete(lease)
+        await self.complete(lease, film=film_of(*renditions) or None)
         api = await self.account("viewer")
         return await api.call("GET", f"/v1/titles/{lease.title_id}", Title)
+
+    async def describe(self, title: Title, **change: Any) -> None:
+        """The title is as an operator says."""
+        path = f"/v1/titles/{title.title_id}"
+        await send(await self.account("operator"), "PATCH", path, **change)
+
+    async def put_on_plan(self, name: str, plan: str, **limits: Any) -> None:
+        """The user of this name has a plan of these limits."""
+        await self.account(name)
+        admin = await self.account("admin")
+        await send(admin, "PUT", f"/v1/plans/{plan}", **{"streams": None} | limits)
+        users = (await send(admin, "GET", "/v1/users"))["users"]
+        user_id = next(user["user_id"] for user in users if user["name"] == name)
+        await send(admin, "PATCH", f"/v1/users/{user_id}", plan=plan)
 
     async def play(self, title: Title, role: str = "viewer", **more: Any) -> Session:
         """A session for the title."""

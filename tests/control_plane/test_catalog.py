@@ -39,19 +39,54 @@ async def test_titles_come_newest_first_in_pages(house: House):
     assert last.next_cursor is None
 
 
-async def test_search_is_for_parts_of_names_as_they_are_typed(house: House):
-    await make(house, "Big Buck BUNNY", "Großer Ärger", "100% true", "snake_case")
+async def test_search_is_for_the_beginnings_of_words(house: House):
+    await make(house, "Big Buck BUNNY", "Großer Ärger", "100% true", "snake_case", "…", "東京物語")
     wanted = {
         "bunny": ["Big Buck BUNNY"],
+        "bun BIG": ["Big Buck BUNNY"],
+        "bun bad": [],
+        "unny": [],
         "ÄRGER": ["Großer Ärger"],
+        "arg": ["Großer Ärger"],
         "grosser": ["Großer Ärger"],
         "100%": ["100% true"],
-        "%": ["100% true"],
-        "_": ["snake_case"],
+        "case": ["snake_case"],
+        "東京": ["東京物語"],
+        "…": ["…"],  # no word at all: it is the whole name
+        "%": [],
+        "_": [],
         "\\": [],
         "' OR 1=1 --": [],
+        "big NOT buck": [],
+        '"': [],
+        "b*": ["Big Buck BUNNY"],
+        "words:big": [],
+        "&|!:*('": [],
+        "x" * 200: [],
     }
     assert {q: await names(house, q=q) for q in wanted} == wanted
+
+
+async def test_search_knows_people_genres_and_synopsis(house: House):
+    title = await house.published("Shadows")
+    await house.describe(
+        title,
+        synopsis="A clerk\nfinds a ledger.",
+        genres=["Film noir"],
+        people=[{"name": "Ida Lupino", "role": "director"}],
+        year=1950,
+    )
+    for q in ("ledger", "noir", "lupi ida", "shadow", "shad led"):
+        assert await names(house, "viewer", q=q) == ["Shadows"], q
+    await house.describe(title, name="Lights", synopsis="")
+    assert await names(house, "viewer", q="shadows") == []
+    assert await names(house, "viewer", q="ledger") == []
+    assert await names(house, "viewer", q="lights noir") == ["Lights"]
+    viewer = await house.account("viewer")
+    shown = await send(viewer, "GET", f"/v1/titles/{title.title_id}")
+    assert (shown["about"]["year"], shown["about"]["people"][0]["role"]) == (1950, "director")
+    listed = await titles(house, "viewer")
+    assert (listed.titles[0].about.people, listed.titles[0].about.year) == ((), 1950)
 
 
 async def test_viewers_see_what_is_published(house: House):

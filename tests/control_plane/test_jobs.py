@@ -81,6 +81,8 @@ async def test_a_job_that_failed_is_tried_again_with_what_it_has(house: House):
     with pytest.raises(FileNotFoundError):
         await house.store.stat(piece)
     await house.store.delete(lease.master_key)
+    house.expired()
+    api = await house.account("operator")
     assert await code_of(send(api, "POST", f"{path}/retry")) == "not_found"
     ended = await api.call("GET", "/v1/jobs", JobList)
     assert [(job.job_id, job.state) for job in ended.jobs] == [(lease.job_id, "failed")]

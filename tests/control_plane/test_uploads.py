@@ -271,6 +271,7 @@ async def test_an_upload_that_was_left_is_dropped_after_a_day(house: House):
     house.clock.advance(2 * 3600)
     await house.control.uploads.drop_stale()
     assert stored(house) == []
+    house.expired()
     assert await code_of(put(house, upload, 1, MASTER)) == "unknown_upload"
 
 

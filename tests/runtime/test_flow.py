@@ -1,6 +1,8 @@
-"""The breaker, on a clock of ours."""
+"""The breaker and the buckets, on a clock of ours."""
 
-from runtime.flow import Breaker
+import pytest
+
+from runtime.flow import Breaker, Buckets
 
 
 def test_it_opens_rests_probes_and_closes() -> None:
@@ -34,3 +36,19 @@ def test_tripped_is_news_for_a_while() -> None:
     assert breaker.allows(20) and breaker.tripped(20)
     breaker.record(True, 20)
     assert not breaker.tripped(20)
+
+
+def test_a_bucket_gives_its_burst_then_its_rate():
+    buckets = Buckets(rate=10, burst=5)
+    assert [buckets.take("a", 0.0) for _ in range(5)] == [0.0] * 5
+    assert buckets.take("a", 0.0) == pytest.approx(0.1)
+    assert buckets.take("a", 0.05) == pytest.approx(0.05)  # a refusal takes nothing
+    assert buckets.take("a", 0.1) == 0.0
+    assert buckets.take("b", 0.1) == 0.0
+    assert [buckets.take("a", 100.0) for _ in range(6)][:5] == [0.0] * 5
+
+
+def test_buckets_are_bounded_and_forget_who_was_not_heard_for_longest():
+    buckets = Buckets(rate=1, burst=1, most=2)
+    assert [buckets.take(key, 0.0) for key in "abca"] == [0.0] * 4  # a was forgotten
+    assert buckets.take("a", 0.0) > 0

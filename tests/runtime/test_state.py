@@ -107,7 +107,37 @@ async def test_a_redis_that_went_away_is_one_kind_of_error() -> None:
         state.add("n", 1, 60),
         state.delete("a"),
         state.items(""),
+        state.hold("k", "a", 1, 60),
+        state.let_go("k", "a"),
     ):
         with pytest.raises(StateUnavailable):
             await operation
     await state.close()
+
+
+async def test_no_more_hold_a_key_than_may(state: State) -> None:
+    got = await asyncio.gather(*(state.hold("k1", f"h{n}", 3, 60) for n in range(50)))
+    assert sum(got) == 3
+    holder = f"h{got.index(True)}"
+    assert await state.hold("k1", holder, 3, 60)  # who holds it may go on
+    assert not await state.hold("k1", "late", 3, 60)
+    await state.let_go("k1", holder)
+    assert await state.hold("k1", "late", 3, 60)
+    assert await state.hold("other", "late", 1, 60)
+    await state.let_go("none", "late")
+
+
+async def test_who_does_not_renew_holds_no_more(state: State) -> None:
+    assert await state.hold("k2", "a", 1, 0.1)
+    assert not await state.hold("k2", "b", 1, 60)
+    async with asyncio.timeout(5):
+        while not await state.hold("k2", "b", 1, 60):  # noqa: ASYNC110  (Redis tells no one)
+            await asyncio.sleep(0.005)
+    assert not await state.hold("k2", "a", 1, 60)
+
+
+async def test_a_renewal_counts_from_now(state: State) -> None:
+    for _ in range(10):
+        assert await state.hold("k3", "a", 1, 0.5)
+        await asyncio.sleep(0.1)
+    assert not await state.hold("k3", "b", 1, 60)

@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
-from media.api import Login, NewPurge, SteerAnswer, Title, TitlePage, Tokens
+from media.accounts import Login, Tokens
+from media.api import NewPurge, SteerAnswer, Title, TitlePage
 from media.fleet import (
     DrainRequest,
     Pathway,
@@ -86,7 +87,8 @@ class ControlPlane:
 
     async def login(self, call: Call) -> Tokens:
         assert call.body(Login).password == "correct horse"
-        return Tokens(access_token="t", expires_at=datetime.now(UTC))
+        now = datetime.now(UTC)
+        return Tokens(access_token="t", expires_at=now, refresh_token="r", refresh_expires_at=now)
 
     async def titles(self, call: Call) -> TitlePage:
         """One title a page, the sequel first."""

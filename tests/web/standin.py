@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,20 @@ class Standin:
     url: str = ""
     opened: list[str] = field(default_factory=list)  # ids of sessions, since renew()
     ended: list[str] = field(default_factory=list)
+    beats: list[dict[str, Any]] = field(default_factory=list)
+    refreshed: list[str] = field(default_factory=list)  # the refresh tokens that were shown
+    signed_out: int = 0
+    resume_s: float = 0.0  # of sessions
+    heartbeat_s: float = 30.0
+    too_many: bool = False  # streams
+    life_s: float = 3600.0  # of access tokens
     _number: int = 0  # of the last session: the next test must not meet an earlier one's
 
     async def renew(self) -> None:
         """As at the beginning: no session, no fault, and the dead live again."""
-        self.opened, self.ended = [], []
+        self.opened, self.ended, self.beats, self.refreshed = [], [], [], []
+        self.signed_out, self.resume_s, self.heartbeat_s, self.too_many = 0, 0.0, 30.0, False
+        self.life_s = 3600.0
         for fault in ("expired", "hang"):
             (self.folder / fault).unlink(missing_ok=True)
         for appliance_id, host in HOSTS.items():
@@ -113,6 +123,12 @@ class Standin:
     def expire_tokens(self) -> None:
         """Every token handed out so far is expired from now on."""
         (self.folder / "expired").write_text(str(self._number))
+
+    def tokens(self) -> dict[str, str]:
+        """What signing in gives."""
+        until = datetime.now(UTC) + timedelta(seconds=self.life_s)
+        known = f"refresh-{len(self.refreshed)}"
+        return {"access_token": "t", "expires_at": until.isoformat(), "refresh_token": known}
 
     def hang(self, appliance_id: str) -> None:
         """The appliance sends one half of each video segment from now on, and then nothing."""
@@ -133,6 +149,8 @@ class Standin:
             "skipped": [{"appliance_id": "east-1", "code": "D", "why": "draining since 10:02"}],
             "base_path": base_path,
             "player_settings": {"hlsjs": self.hlsjs},
+            "resume_s": self.resume_s,
+            "heartbeat_s": self.heartbeat_s,
         }
 
     def _pathway(self, place: int, appliance_id: str) -> dict[str, Any]:
@@ -191,9 +209,24 @@ def _control(standin: Standin) -> web.Application:
     refused |= {"encode": {"state": "refused", "code": "not_a_video", "why": NO_FILM}}
 
     async def login(request: web.Request) -> web.Response:
-        if (await request.json()) != {"name": NAME, "password": PASSWORD}:
+        given = await request.json()
+        if (given["name"], given["password"]) != (NAME, PASSWORD) or not given["device"]:
             return _problem(401, "wrong_credentials", "The name or the password is wrong.")
-        return web.json_response({"access_token": "t", "expires_at": "2099-01-01T00:00:00Z"})
+        return web.json_response(standin.tokens())
+
+    async def refresh(request: web.Request) -> web.Response:
+        standin.refreshed.append((await request.json())["refresh_token"])
+        return web.json_response(standin.tokens())
+
+    async def logout(_: web.Request) -> web.Response:
+        standin.signed_out += 1
+        return web.Response(status=204)
+
+    async def beat(request: web.Request) -> web.Response:
+        standin.beats.append(await request.json())
+        if standin.too_many:
+            return _problem(409, "too_many_streams", "The account plays elsewhere.")
+        return web.Response(status=204)
 
     async def titles(_: web.Request) -> web.Response:
         return web.json_response({"titles": [title, waiting, refused], "next_cursor": None})
@@ -233,7 +266,10 @@ def _control(standin: Standin) -> web.Application:
 
     @web.middleware
     async def signed_in(request: web.Request, handler: Any) -> web.StreamResponse:
-        is_open = not request.path.startswith("/v1/") or request.path == "/v1/auth/login"
+        is_open = not request.path.startswith("/v1/") or request.path in (
+            "/v1/auth/login",
+            "/v1/auth/refresh",
+        )
         if is_open or request.headers.get("Authorization") == "Bearer t":
             response: web.StreamResponse = await handler(request)
             return response
@@ -243,6 +279,9 @@ def _control(standin: Standin) -> web.Application:
     app.add_routes(
         [
             web.post("/v1/auth/login", login),
+            web.post("/v1/auth/refresh", refresh),
+            web.post("/v1/auth/logout", logout),
+            web.post("/v1/sessions/{session_id}/heartbeat", beat),
             web.get("/v1/titles", titles),
             web.get("/v1/titles/{title_id}", one_title),
             web.get("/v1/regions", regions),

@@ -179,6 +179,51 @@ async def test_expired_token_gets_a_new_session(standin: Standin, browser: Brows
     assert (await page.evaluate("nearcast.stats()"))["longest_stall_s"] < 1.0
 
 
+async def test_it_goes_on_where_it_was_left_and_says_where_it_is(
+    standin: Standin, browser: Browser
+) -> None:
+    standin.resume_s, standin.heartbeat_s = 3.0, 0.25
+    page = await play(browser, standin)
+    assert (await page.evaluate("nearcast.stats()"))["position_s"] >= 3.0
+    said: list[float] = []
+    while len(said) < 3:
+        await page.wait_for_timeout(50)
+        said = [b["position_s"] for b in standin.beats if b["position_s"] is not None]
+    assert 3.0 <= said[0] <= said[-1]  # never that it stands at 0, before it moves
+    assert standin.beats[-1]["rebuffers"] == 0 and standin.beats[-1]["bitrate_bps"] > 0
+    page = await play(browser, standin, "&start=0")
+    assert (await page.evaluate("nearcast.stats()"))["position_s"] < 3.0
+
+
+async def test_one_stream_too_many_stops(standin: Standin, browser: Browser) -> None:
+    standin.heartbeat_s, standin.too_many = 0.25, True
+    page = await browser.open(
+        f"{standin.url}/player.html?title={TITLE_ID}&autoplay=1&muted=1#token=t"
+    )
+    await expect(page.get_by_role("alert")).to_contain_text("plays elsewhere")
+    assert await page.evaluate("document.getElementById('video').paused")
+    assert len(standin.opened) == 1
+
+
+async def test_access_tokens_are_replaced_before_they_end(
+    standin: Standin, browser: Browser
+) -> None:
+    standin.life_s = 10.0  # which is less than the page wants to have left
+    page = await browser.open(standin.url)
+    await page.get_by_label("Name").fill(NAME)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("link", name="Test picture")).to_be_visible()
+    assert standin.refreshed == ["refresh-0"]
+    standin.life_s = 3600.0
+    await page.get_by_role("link", name="Test picture").click()
+    await until(page, "globalThis.nearcast?.stats().position_s > 0.3")
+    assert standin.refreshed == ["refresh-0", "refresh-1"]  # once, for all calls of the page
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert standin.signed_out == 1
+
+
 async def test_nothing_delivers(standin: Standin, browser: Browser) -> None:
     for appliance in standin.appliances.values():
         await appliance.kill()

@@ -1,9 +1,9 @@
-"""How many files a worker may wait for at once: Netflix's Gradient2 limit. Pure.
+"""How much may be under way at once: Netflix's Gradient2 limit. Pure.
 
-What is limited are *flights*: files that this worker has asked the keeper for, and of which no byte
-may leave yet. Their time to the first byte says how far keeper, disk, peers and store are loaded:
-when they have more to do than they can, it grows, and to ask for still more would only make every
-viewer wait longer. So:
+What is limited are *flights*: for a worker of an appliance the files that it has asked the keeper
+for, and of which no byte may leave yet; for an API the calls that it works on. How long they take
+says how far what is behind them is loaded: when that has more to do than it can, the time grows,
+and to ask for still more would only make everybody wait longer. So, on an appliance:
 
 - one sample a flight, when its first byte may leave, however many clients wait for it; five hundred
   that ask for one cold file are one flight, and joining a flight is never refused;

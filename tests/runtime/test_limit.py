@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from appliance.limit import LEAST, QUEUE, START, WINDOW_S, Limiter
+from runtime.limit import LEAST, QUEUE, START, WINDOW_S, Limiter
 
 ALONE_US = 20_000
 

@@ -1,0 +1,77 @@
+"""The search over titles: every word that is asked for begins a word of the title.
+
+SQLite has FTS5, PostgreSQL a GIN index over tsvector. Both get words that are cut and folded here,
+so that both find the same: the tokenizers and dictionaries of their own differ.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_plane.tables import TitleRow
+
+_WORD = re.compile(r"[^\W_]+")
+# Of what somebody types, and of what there is to say about a title.
+MAX_ASKED = 10
+MAX_WORDS = 2000
+MAX_CHARS = 60
+
+
+def words_of(text: str) -> list[str]:
+    """The words, without case and accents, in their order; pure."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return [word[:MAX_CHARS] for word in _WORD.findall(plain)]
+
+
+async def index(session: AsyncSession, title_id: str, said: Iterable[str]) -> None:
+    """The title is found by what is said of it, and by nothing that was said before."""
+    words = sorted({word for one in said for word in words_of(one)})[:MAX_WORDS]
+    statements = _STATEMENTS[session.get_bind().dialect.name]
+    given = {"number": _number(title_id), "id": title_id, "words": " ".join(words)}
+    for statement in statements[:2]:
+        wanted = statement.compile().params
+        await session.execute(statement, {name: given[name] for name in wanted})
+
+
+def matching(dialect: str, q: str) -> ColumnElement[bool]:
+    """Whether a title has, for each word of `q`, one that begins with it. When there is no word in
+    it, whether the title's name is just that."""
+    words = words_of(q)[:MAX_ASKED]
+    if not words:
+        return TitleRow.folded == q.casefold()
+    found = _STATEMENTS[dialect][2].bindparams(q=_query(dialect, words))
+    return TitleRow.title_id.in_(found.columns(TitleRow.title_id))
+
+
+def _query(dialect: str, words: list[str]) -> str:
+    if dialect == "sqlite":
+        return " ".join(f'"{word}"*' for word in words)
+    return " & ".join(f"'{word}':*" for word in words)
+
+
+_STATEMENTS: dict[str, tuple[TextClause, TextClause, TextClause]] = {
+    "sqlite": (
+        text("DELETE FROM title_search WHERE rowid = :number"),
+        text("INSERT INTO title_search (rowid, title_id, words) VALUES (:number, :id, :words)"),
+        text("SELECT title_id FROM title_search WHERE words MATCH :q"),
+    ),
+    "postgresql": (
+        text("DELETE FROM title_search WHERE title_id = :id"),
+        # Words as they are: to_tsvector would cut and change them once more.
+        text(
+            "INSERT INTO title_search (title_id, words) "
+            "VALUES (:id, array_to_tsvector(string_to_array(:words, ' ')))"
+        ),
+        text("SELECT title_id FROM title_search WHERE words @@ CAST(:q AS tsquery)"),
+    ),
+}
+
+
+def _number(title_id: str) -> int:
+    """The row of a title in SQLite's index, which goes by numbers: 63 bits of a digest."""
+    return int.from_bytes(hashlib.sha256(title_id.encode()).digest()[:8], "big") >> 1
