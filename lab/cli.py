@@ -146,6 +146,33 @@ def steer(
     _run("steer", bench_steer, "aiohttp", case or [], effort, doc=False, json=json)
 
 
+@bench.command()
+def control(
+    case: CaseOption = None,
+    database: Annotated[
+        str, typer.Option("--database", help="An empty one, by SQLAlchemy URL; SQLite without it.")
+    ] = "",
+    state: Annotated[str, typer.Option("--state", help="redis://…; in memory without it.")] = "",
+    pairs: PairsOption = 5,
+    seconds: SecondsOption = 3,
+    json: JsonOption = False,
+) -> None:
+    """Press play in a crowd, look at home pages, and come six times as many as are borne.
+
+    Ends with 1 when a bar is missed.
+
+    Example: nearcast bench control --case starts
+    """
+    from lab.control import Where, bench_control
+
+    async def run(
+        against: str, cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
+    ) -> list[Row]:
+        return await bench_control(Where(database, state), cases, effort, tell)
+
+    _run("control", run, "", case or [], Effort(pairs, seconds), doc=False, json=json)
+
+
 @app.command()
 def chaos(
     scenario: Annotated[

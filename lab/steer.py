@@ -237,34 +237,42 @@ async def _steering(data: Path, core: int) -> AsyncIterator[tuple[_Server, list[
         try:
             url = (await daemon.start())["http"]
             async with aiohttp.ClientSession() as session:
-                for appliance_id, site in places.items():
-                    report = _report(appliance_id, site, time.time(), 0.2)
-                    await _send(session, "PUT", f"{url}/v1/reports/{appliance_id}",
-                                report.model_dump_json(), keys[appliance_id])  # fmt: skip
+                await report_all(session, url, places, keys)
                 targets = [await _session(session, url, n, keys["control"]) for n in
                            range(_SESSIONS)]  # fmt: skip
                 async with session.get(url + targets[0]) as answer:
                     size = len(await answer.read())
             assert daemon.pid is not None
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(_keep_reporting(url, places, keys), name="reports")
+                task = group.create_task(keep_reporting(url, places, keys), name="reports")
                 yield _Server("nearcast", url, targets, daemon.pid), targets, size
                 task.cancel()
         finally:
             await daemon.stop()
 
 
-async def _keep_reporting(url: str, places: dict[str, str], keys: dict[str, Identity]) -> None:
+async def keep_reporting(url: str, places: dict[str, str], keys: dict[str, Identity]) -> None:
     """The fleet stays alive."""
     sequence = 1
     async with aiohttp.ClientSession() as session:
         while True:
             await asyncio.sleep(5)
             sequence += 1
-            for appliance_id, site in places.items():
-                report = _report(appliance_id, site, time.time(), 0.2, sequence)
-                await _send(session, "PUT", f"{url}/v1/reports/{appliance_id}",
-                            report.model_dump_json(), keys[appliance_id])  # fmt: skip
+            await report_all(session, url, places, keys, sequence)
+
+
+async def report_all(
+    session: aiohttp.ClientSession,
+    url: str,
+    places: dict[str, str],
+    keys: dict[str, Identity],
+    sequence: int = 1,
+) -> None:
+    """Each appliance, by its site, has reported to the steering service at `url`."""
+    for appliance_id, site in places.items():
+        report = _report(appliance_id, site, time.time(), 0.2, sequence)
+        await _send(session, "PUT", f"{url}/v1/reports/{appliance_id}",
+                    report.model_dump_json(), keys[appliance_id])  # fmt: skip
 
 
 async def _session(session: aiohttp.ClientSession, url: str, number: int, control: Identity) -> str:

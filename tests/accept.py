@@ -13,12 +13,14 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from lab.chaos import SCENARIOS
+from tests.postgres_server import postgres_server
+from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "acceptance.md"
@@ -156,6 +158,36 @@ def _scenario(name: str) -> Row:
         return Row(promise, (done.stderr or done.stdout)[-200:], False, " ".join(argv))
 
 
+def _api() -> list[Row]:
+    folder = "tests/control_plane"
+    names = ("authorization", "foreign", "front_door", "devices", "api_keys", "entitlement")
+    return [
+        _tests(
+            "schemathesis, signed in: no 5xx, no answer outside the document",
+            f"{folder}/test_schema.py",
+            NEARCAST_EXAMPLES="50",
+        ),
+        _tests(
+            "every route by role and by owner, stolen and forged tokens, hostile bodies, limits",
+            *(f"{folder}/test_{name}.py" for name in names),
+        ),
+        _tests(
+            "PostgreSQL or Redis restarted under load: nothing lost, back within 10 s",
+            f"{folder}/test_restarts.py",
+        ),
+    ]
+
+
+def _control() -> list[Row]:
+    """On real servers, which share the cores with the control plane and the load."""
+    with postgres_server() as database, redis_server() as state:
+        rows = _bench("control", None, f"--database={database}", f"--state={state}")
+    return [
+        replace(row, command="nearcast bench control --database=postgresql+asyncpg://… --state=…")
+        for row in rows
+    ]
+
+
 # In this order: first what is quick to break, last what wants a quiet machine.
 PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "demo": _demos,
@@ -169,6 +201,8 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "chaos": _chaos,
     "encode": lambda: _bench("encode", None),
     "steer": lambda: _bench("steer", None),
+    "api": _api,
+    "control": _control,
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),
     "herd": lambda: _bench("fill", "varnish", "--case=herd"),
