@@ -160,7 +160,7 @@ async def test_who_dawdles_is_dropped_and_hinders_nobody(appliance: Standing) ->
     for task in dawdling:
         answers, lasted_s = await task
         assert answers == b""
-        assert 0.4 < lasted_s < 3
+        assert 0.3 < lasted_s < 3  # a worker looks at its clock every 0.1 s
 
 
 @pytest.mark.parametrize("appliance", [IMPATIENT], indirect=True)
@@ -217,8 +217,9 @@ async def test_who_reads_a_little_at_a_time_is_served(appliance: Standing) -> No
 async def dawdle(standing: Standing) -> tuple[bytes, float]:
     """Sends a head byte by byte until it is dropped: what it was answered, and how long it was
     let."""
+    began = time.monotonic()  # before the server's own clock can
     async with connected(standing) as (reader, writer):
-        began, closed = time.monotonic(), asyncio.create_task(reader.read())
+        closed = asyncio.create_task(reader.read())
         for byte in b"GET /slow HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200:
             if closed.done():
                 break
