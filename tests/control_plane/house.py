@@ -5,7 +5,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,7 +42,7 @@ from media.token import sign_machine_token, verify_machine_token
 from runtime.api import Call, Caller, Route, make_app
 from runtime.client import Client
 from runtime.errors import Problem
-from runtime.service import bind, serve_http, url_of
+from runtime.service import serve_http
 from tests.control_plane.film import film_of, put_package
 
 # Of a module whose tests hold on both pairs: SQLite and memory, PostgreSQL and Redis.
@@ -359,14 +359,15 @@ async def open_house(data: Path, *machines: str, **settings: Any) -> AsyncIterat
         pathway("south-1", "http://127.0.2.1:8090", "south"),
     ]
     async with AsyncExitStack() as stack:
-        with closing(bind("127.0.0.1:0")) as free:
-            steering.url = url_of(free)
+        # At once: a port that is let go for a while may be another's by then.
+        app = make_app(steering.routes(), steering.authenticate)
+        runner, steering.url = await serve_http(app, "127.0.0.1:0")
+        stack.push_async_callback(runner.cleanup)
         given = {"listen": "127.0.0.1:0", "steering_url": steering.url, **LIGHT, **settings}
         chosen = ControlPlaneSettings.model_validate(given)
         control = await stack.enter_async_context(serve(chosen, data, clock=clock))
         store = open_store(chosen.store_url(data))
-        house = House(control, data, clock, steering, store, identities, stack)
-        await house.start_steering()
+        house = House(control, data, clock, steering, store, identities, stack, runner)
         stack.push_async_callback(house.stop_steering)
         yield house
 
