@@ -145,7 +145,9 @@ class TestOnBoth:
         await house.put_on_plan("viewer", "two", streams=2)
         await house.account("viewer")
         codes = await asyncio.gather(*(code_of(house.play(title)) for _ in range(200)))
-        assert Counter(codes) == {"": 2, "too_many_streams": 198}
+        # On a slow machine some wait for a place in vain; nobody gets one too many.
+        assert codes.count("") == 2
+        assert set(codes) <= {"", "too_many_streams", "overloaded"}, Counter(codes)
 
     async def test_a_stream_that_ends_makes_room(self, house: House):
         title = await house.published()
