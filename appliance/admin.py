@@ -11,8 +11,9 @@ from appliance.quality import SessionQuality
 from media.fleet import DrainRequest, PurgeTarget, Quality, Report
 from media.keys import Keyring
 from media.token import TokenRefused, verify_machine_token
-from runtime.api import Authenticate, Call, Caller, Route, make_app, openapi
+from runtime.api import Authenticate, Call, Caller, Route, make_app
 from runtime.errors import Problem
+from runtime.openapi import openapi
 
 if TYPE_CHECKING:
     from appliance.keeper import Keeper

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,7 +16,7 @@ from control_plane.credentials import AccessTokens
 from control_plane.database import Database
 from control_plane.devices import SignedIn, UserDevices
 from control_plane.passwords import Passwords
-from control_plane.tables import PlanRow, UserRow
+from control_plane.tables import DeviceRow, PlanRow, UserRow
 from media.accounts import (
     Login,
     NewPassword,
@@ -192,9 +192,9 @@ class Accounts:
 async def reset_admin(
     database: Database, passwords: Passwords, name: UserName, password: str, clock: Clock
 ) -> bool:
-    """This account is an admin with this password, and signs in anew everywhere; whether it is
-    new. For the first admin, and for when nobody has a password any more: it needs the database,
-    and no service."""
+    """This account is an admin with this password, and signed in nowhere, but for access tokens
+    that last minutes; whether it is new. For the first admin, and for when nobody has a password
+    any more: it needs the database, and no service."""
     hashed = await passwords.hash(password)
     async with database.writing() as session:
         row = await session.scalar(select(UserRow).where(UserRow.name == name))
@@ -203,6 +203,7 @@ async def reset_admin(
             row = UserRow(user_id=new_id("usr"), name=name, created_at=clock())
             session.add(row)
         row.password_hash, row.role, row.disabled = hashed, "admin", False
+        await session.execute(delete(DeviceRow).where(DeviceRow.user_id == row.user_id))
     return is_new
 
 

@@ -68,8 +68,7 @@ class Catalog:
         """The title with other values. Raises Problem `unknown_title`, `invalid_field`."""
         async with self._database.writing() as session:
             row = await live_title(session, title_id, lock=True)
-            given = change.model_dump(include=change.model_fields_set)
-            await _describe(session, row, given)
+            await _describe(session, row, change.model_dump())
             await session.flush()
             return await _get(session, title_id, View(self._clock(), drafts=True))
 

@@ -64,7 +64,8 @@ class UserDevices:
         self._sure: dict[str, float] = {}  # devices that are signed in, and until when that holds
 
     async def sign_in(self, user: UserRow, name: str) -> SignedIn:
-        """A new device; of more than MAX_DEVICES those not seen for longest are signed out."""
+        """A new device; of more than MAX_DEVICES those not seen for longest are signed out. Raises
+        Problem `wrong_credentials` when the account has gone or was disabled just now."""
         now = self._clock()
         row = DeviceRow(
             device_id=new_id("dev"),
@@ -82,6 +83,9 @@ class UserDevices:
             .offset(MAX_DEVICES - 1)
         )
         async with self._database.writing() as session:
+            latest = await session.get(UserRow, user.user_id, with_for_update=True)
+            if latest is None or latest.disabled:
+                raise Problem("wrong_credentials")
             gone = list(await session.scalars(surplus))
             await session.execute(delete(DeviceRow).where(DeviceRow.device_id.in_(gone)))
             session.add(row)

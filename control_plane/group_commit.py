@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from runtime.errors import Problem
+
 T = TypeVar("T")
 MOST = 100
 
 
 class GroupCommit(Generic[T]):
     """Hands what is added to `write`, in groups of up to MOST. `write` commits a group, or nothing
-    of it, and says of each whether it was written; when it fails for a group, each is tried alone,
-    so that none fails for another's sake."""
+    of it, and says of each whether it was written. A Problem is everybody's (the database is away);
+    after any other failure each is tried alone, so that none fails for another's sake."""
 
     def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[bool]]]) -> None:
         self._write = write
@@ -37,6 +39,10 @@ class GroupCommit(Generic[T]):
                 group = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
                 try:
                     written = await self._write([item for item, _ in group])
+                except Problem as problem:
+                    for _, done in group:
+                        if not done.done():
+                            done.set_exception(problem)
                 except Exception:
                     await self._one_by_one(group)
                 else:

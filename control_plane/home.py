@@ -30,6 +30,7 @@ ROW = 20
 # Of what is popular some may not be for everybody: so many are known, ROW are shown.
 COUNTED = 100
 COUNT_EVERY_S = 60.0
+STALE_S = 300.0  # where nobody has looked for so long, the next one waits for the count
 COUNT_FROM = timedelta(days=14)
 TIMEOUT_S = 1.0
 MAX_REGIONS = 500
@@ -102,28 +103,28 @@ class HomeRows:
         return found
 
     async def _counted(self, region: str | None) -> tuple[Title, ...]:
-        if len(self._popular) >= MAX_REGIONS:  # somebody makes regions up
-            self._popular.clear()
-        kept = self._popular.setdefault(region or "", _Popular())
+        name = region or ""
+        if name not in self._popular and len(self._popular) >= MAX_REGIONS:
+            self._popular.clear()  # somebody makes regions up
+        kept = self._popular.setdefault(name, _Popular())
         is_old = time.monotonic() - kept.at_s >= COUNT_EVERY_S
         if (kept.titles is None or is_old) and kept.counting is None:
             kept.counting = asyncio.create_task(self._recount(kept, region), name="count-popular")
-        if kept.titles is not None:  # old, perhaps, but at once
+            # Nobody may wait for it: then nobody is told how it failed, and the next one tries.
+            kept.counting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        is_stale = time.monotonic() - kept.at_s >= STALE_S
+        if kept.titles is not None and not is_stale:  # old, perhaps, but at once
             return kept.titles
-        assert kept.counting is not None
+        assert kept.counting is not None  # for what is stale is old
         return await asyncio.shield(kept.counting)
 
     async def _recount(self, kept: _Popular, region: str | None) -> tuple[Title, ...]:
         """Counts for all who wait, and for those who come later."""
         try:
-            kept.titles = await self._count(region)
-            return kept.titles
-        except Problem:
-            if kept.titles is None:
-                raise
+            kept.titles, kept.at_s = await self._count(region), time.monotonic()
             return kept.titles
         finally:
-            kept.at_s, kept.counting = time.monotonic(), None
+            kept.counting = None
 
     async def _count(self, region: str | None) -> tuple[Title, ...]:
         views = func.count().label("views")

@@ -15,37 +15,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_plane.catalog import live_title, window_of
+from control_plane.catalog import live_title
 from control_plane.clock import Clock
 from control_plane.database import Database
-from control_plane.entitlement import (
-    Limits,
-    Window,
-    allowed_renditions,
-    check_region,
-    check_title,
-)
+from control_plane.entitlement import Limits, allowed_renditions, check_region, check_title
 from control_plane.group_commit import GroupCommit
 from control_plane.packages import Packages
-from control_plane.plans import joined, limits_of, split
+from control_plane.plans import joined, split
 from control_plane.players import player_settings
 from control_plane.roles import OPERATORS
 from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
 from control_plane.streams import BEAT_S, Streams
-from control_plane.tables import (
-    PackageRow,
-    PlanRow,
-    ProfileRow,
-    SessionRow,
-    TitleRow,
-    UserRow,
-    WatchedRow,
-)
-from control_plane.watching import Watching, resume_at
+from control_plane.tables import PackageRow, SessionRow, TitleRow
+from control_plane.wanted import look_up
+from control_plane.watching import Watching
 from media.api import Heartbeat, NewSession, Session, SteerAnswer
 from media.fleet import RankAnswer, RankRequest, RevokeRequest
 from media.ids import new_id
@@ -143,8 +131,9 @@ class Playback:
         now = self._clock()
         session_id = new_id("ses")
         async with self._database.reading() as session:
-            title, package, plan, age, resume_s = await _wanted(session, new, caller)
-        check_title(title, age, now)
+            wanted = await look_up(session, new, caller)
+        check_title(wanted.window, wanted.age, now)
+        package, plan = wanted.package, wanted.plan
         async with self._streams.one_more(caller.user_id, session_id, plan.streams):
             expires_at = now + self._life.of(package.duration_s)
             ranking = await self._rank(
@@ -156,7 +145,7 @@ class Playback:
                     expires_at=expires_at,
                 )
             )
-            check_region(title, plan, ranking.region)
+            check_region(wanted.window, plan, ranking.region)
             if not ranking.pathways:
                 raise Problem("no_appliance", _why_none(ranking))
             row = SessionRow(
@@ -172,10 +161,13 @@ class Playback:
                 created_at=now,
                 expires_at=expires_at,
             )
-            if not await self._starts.add(_Start(row, ranking.region)):
-                raise Problem("unknown_title")  # it has gone in the meantime
+            try:
+                if not await self._starts.add(_Start(row, ranking.region)):
+                    raise Problem("unknown_title")  # it has gone in the meantime
+            except IntegrityError:  # and here the account has
+                raise Problem("signed_out") from None
         logger().info("session_started", session_id=session_id, title_id=new.title_id)
-        return self._session(row, package, ranking, resume_s)
+        return self._session(row, package, ranking, wanted.resume_s)
 
     async def _write(self, starts: Sequence[_Start]) -> list[bool]:
         """These sessions are there, but for those whose title does not play any more."""
@@ -217,7 +209,7 @@ class Playback:
             await self._revoke(row)
         async with self._database.writing() as session:
             await session.execute(delete(SessionRow).where(SessionRow.session_id == session_id))
-        await self._streams.end(row.user_id, session_id)
+        await self._streams.end(row.user_id, session_id, row.streams)
 
     async def end_all(self, user_id: str) -> None:
         """The account's sessions have ended, and appliances refuse their tokens within seconds.
@@ -232,7 +224,7 @@ class Playback:
             async with self._database.writing() as session:
                 mine = SessionRow.session_id == row.session_id
                 await session.execute(delete(SessionRow).where(mine))
-            await self._streams.end(user_id, row.session_id)
+            await self._streams.end(user_id, row.session_id, row.streams)
 
     async def _revoke(self, row: SessionRow) -> None:
         until = row.expires_at + timedelta(seconds=LEEWAY_S)
@@ -366,28 +358,6 @@ class Playback:
         return hmac.new(secret, session_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-# All that a start looks at, in one question: there may be hundreds a second.
-_WANTED = (
-    select(TitleRow, PackageRow, PlanRow, ProfileRow, WatchedRow)
-    .outerjoin(PackageRow, PackageRow.package_id == TitleRow.package_id)
-    .outerjoin(UserRow, UserRow.user_id == bindparam("user_id"))
-    .outerjoin(PlanRow, PlanRow.name == UserRow.plan)
-    .outerjoin(
-        ProfileRow,
-        and_(
-            ProfileRow.profile_id == bindparam("profile_id"), ProfileRow.user_id == UserRow.user_id
-        ),
-    )
-    .outerjoin(
-        WatchedRow,
-        and_(
-            WatchedRow.user_id == UserRow.user_id,
-            WatchedRow.profile_id == bindparam("profile_id"),
-            WatchedRow.title_id == TitleRow.title_id,
-        ),
-    )
-    .where(TitleRow.title_id == bindparam("title_id"), TitleRow.deleted_at.is_(None))
-)
 # Whoever deletes a title waits for us, or we for him; then he ends our sessions, or we see it.
 _STILL_PLAY = (
     select(TitleRow.title_id)
@@ -404,32 +374,6 @@ _SESSIONS = SessionRow.metadata.tables[SessionRow.__tablename__]
 
 def _values(row: SessionRow) -> dict[str, Any]:
     return {column.key: getattr(row, column.key) for column in _SESSIONS.columns}
-
-
-async def _wanted(
-    session: AsyncSession, new: NewSession, caller: Caller
-) -> tuple[Window, PackageRow, Limits, int | None, float]:
-    """What the title allows, the package that plays, what the plan allows, up to what age the
-    profile sees films, and where it goes on."""
-    keys = {
-        "title_id": new.title_id,
-        "user_id": caller.user_id,
-        "profile_id": new.profile_id or "",
-    }
-    found = (await session.execute(_WANTED, keys)).one_or_none()
-    if found is None:
-        raise Problem("unknown_title")
-    title, package, plan, profile, watched = found
-    if title.state != "published":
-        if caller.role not in OPERATORS:
-            raise Problem("unknown_title")
-        raise Problem("title_not_ready", "The title is not published.")
-    if package is None:
-        raise Problem("title_not_ready")
-    if new.profile_id is not None and profile is None:
-        raise Problem("unknown_profile")
-    age = None if profile is None else profile.maturity
-    return window_of(title), package, limits_of(plan), age, resume_at(watched)
 
 
 def _why_none(ranking: RankAnswer) -> str:

@@ -33,7 +33,7 @@ class UserProfiles:
         if profile_id is None:
             return None
         async with self._database.reading() as session:
-            return await age_of(session, user_id, profile_id)
+            return (await own_profile(session, user_id, profile_id)).maturity
 
     async def create(self, user_id: str, new: NewProfile) -> Profile:
         """One more. Raises Problem `name_taken`, `too_many`."""
@@ -84,13 +84,6 @@ async def own_profile(session: AsyncSession, user_id: str | None, profile_id: st
     if row is None or row.user_id != user_id:
         raise Problem("unknown_profile")
     return row
-
-
-async def age_of(session: AsyncSession, user_id: str | None, profile_id: str | None) -> int | None:
-    """Up to which age the profile sees films; None for all. Raises Problem `unknown_profile`."""
-    if profile_id is None:
-        return None
-    return (await own_profile(session, user_id, profile_id)).maturity
 
 
 def _profile(row: ProfileRow) -> Profile:

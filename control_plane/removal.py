@@ -8,6 +8,7 @@ from itertools import islice
 
 from sqlalchemy import and_, delete, or_, select, update
 
+from control_plane import search
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.parts import subtitles_of
@@ -95,6 +96,7 @@ class Removal:
         for folder in folders + [f"work/{job.package_id}/" for job in jobs]:
             await self._clear(folder)
         async with self._database.writing() as session:
+            await search.forget(session, title_id)
             await session.execute(delete(TitleRow).where(TitleRow.title_id == title_id))
 
     async def _clear(self, folder: str) -> None:

@@ -82,7 +82,8 @@ from media.ids import (
 from media.inventory import CONTENT_TYPES
 from media.protection import LicenceRequest
 from media.purges import PurgeDetails, PurgeJobs
-from runtime.api import Route, described
+from runtime.api import Route
+from runtime.openapi import described
 
 VERSION = "1"
 
@@ -99,19 +100,19 @@ JOB: dict[str, Any] = {"job_id": JobId}
 SESSION: dict[str, Any] = {"session_id": SessionId}
 MANIFEST = SESSION | {"key": Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]}
 
+PART_PATH = "/v1/uploads/{upload_id}/parts/{number}"
 WAITING = frozenset(
     {
         "/v1/auth/login",
         "/v1/me/password",
         "/v1/users",
         "/v1/users/{user_id}",
-        "/v1/uploads/{upload_id}/parts/{number}",
+        PART_PATH,
         "/v1/uploads/{upload_id}/subtitles/{language}",
         "/v1/jobs/{job_id}/events",
     }
 )
 FIRST = ("/v1/sessions", "/v1/auth/", "/v1/fleet", "/v1/purges")
-PART_PATH = "/v1/uploads/{upload_id}/parts/{number}"
 # 10,000 parts of some 100 bytes each.
 MAX_COMPLETE_BYTES = 2 * 1024 * 1024
 

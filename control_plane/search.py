@@ -31,11 +31,15 @@ def words_of(text: str) -> list[str]:
 async def index(session: AsyncSession, title_id: str, said: Iterable[str]) -> None:
     """The title is found by what is said of it, and by nothing that was said before."""
     words = sorted({word for one in said for word in words_of(one)})[:MAX_WORDS]
-    statements = _STATEMENTS[session.get_bind().dialect.name]
     given = {"number": _number(title_id), "id": title_id, "words": " ".join(words)}
-    for statement in statements[:2]:
-        wanted = statement.compile().params
-        await session.execute(statement, {name: given[name] for name in wanted})
+    for statement in _STATEMENTS[session.get_bind().dialect.name][:2]:
+        await _execute(session, statement, given)
+
+
+async def forget(session: AsyncSession, title_id: str) -> None:
+    """Nothing is left of the title in the index."""
+    statement = _STATEMENTS[session.get_bind().dialect.name][0]
+    await _execute(session, statement, {"number": _number(title_id), "id": title_id})
 
 
 def matching(dialect: str, q: str) -> ColumnElement[bool]:
@@ -46,6 +50,11 @@ def matching(dialect: str, q: str) -> ColumnElement[bool]:
         return TitleRow.folded == q.casefold()
     found = _STATEMENTS[dialect][2].bindparams(q=_query(dialect, words))
     return TitleRow.title_id.in_(found.columns(TitleRow.title_id))
+
+
+async def _execute(session: AsyncSession, statement: TextClause, given: dict[str, object]) -> None:
+    """With as much of what is given as the statement asks for."""
+    await session.execute(statement, {name: given[name] for name in statement.compile().params})
 
 
 def _query(dialect: str, words: list[str]) -> str:

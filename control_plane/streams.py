@@ -32,8 +32,7 @@ class Streams:
         try:
             yield
         except BaseException:
-            if most is not None:
-                await self.end(user_id, session_id)
+            await self.end(user_id, session_id, most)
             raise
 
     async def renew(self, user_id: str | None, session_id: str, most: int | None) -> None:
@@ -52,8 +51,10 @@ class Streams:
                 retry_after_s=int(LEASE_S),
             )
 
-    async def end(self, user_id: str | None, session_id: str) -> None:
+    async def end(self, user_id: str | None, session_id: str, most: int | None) -> None:
         """The session does not count any more."""
+        if most is None:
+            return
         try:
             await self._state.let_go(_key(user_id), session_id)
         except StateUnavailable as error:  # it lapses

@@ -38,6 +38,16 @@ OfUser = Annotated[
 ]
 
 
+def to_ms(moment: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(ms: int) -> datetime:
+    """The moment so many milliseconds after 1970. Raises OverflowError."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
 class Moment(TypeDecorator[datetime]):
     """A UTC datetime, cut to milliseconds."""
 
@@ -45,10 +55,10 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // timedelta(milliseconds=1)
+        return None if value is None else to_ms(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(milliseconds=value)
+        return None if value is None else from_ms(value)
 
 
 class Base(DeclarativeBase):

@@ -9,7 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_plane.catalog import View, title_of, titles
 from control_plane.clock import Clock
 from control_plane.database import Database
-from control_plane.tables import JobRow, PackageRow, SessionRow, TitleRow, WatchedRow
+from control_plane.tables import (
+    JobRow,
+    PackageRow,
+    SessionRow,
+    TitleRow,
+    WatchedRow,
+    from_ms,
+    to_ms,
+)
 from media.api import Heartbeat, History, Watched
 from runtime.errors import Problem
 
@@ -111,15 +119,15 @@ class Watching:
 
 def write_cursor(row: WatchedRow) -> str:
     """Where a page ended."""
-    return f"{int(row.watched_at.timestamp() * 1000)}-{row.title_id}"
+    return f"{to_ms(row.watched_at)}-{row.title_id}"
 
 
 def read_cursor(cursor: str) -> tuple[datetime, str]:
     """What `write_cursor` wrote. Raises Problem `invalid_field`."""
     moment, _, title_id = cursor.partition("-")
     try:
-        return datetime.fromtimestamp(int(moment) / 1000).astimezone(), title_id
-    except (ValueError, OverflowError, OSError):
+        return from_ms(int(moment)), title_id
+    except (ValueError, OverflowError):
         raise Problem("invalid_field", "cursor: is none of ours.") from None
 
 

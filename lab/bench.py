@@ -5,13 +5,25 @@ both. A pair has its own ratio, and a row's ratio is the median of them: it is s
 ratio of two medians, because neighbours in time share their weather.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal, TypeVar
 
+from runtime.errors import Problem
+
 T = TypeVar("T")
 Better = Literal["more", "less"]
+
+
+def chosen(names: Sequence[str], cases: Mapping[str, T]) -> dict[str, T]:
+    """The cases of these names, or all when none is named. Raises Problem for an unknown one."""
+    for name in names:
+        if name not in cases:
+            raise Problem(
+                "bad_request", f"There is no case {name!r}; there are {', '.join(cases)}."
+            )
+    return {name: cases[name] for name in names or cases}
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ import aiohttp
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from lab.bench import Bar, Effort, Row, alone
+from lab.bench import Bar, Effort, Row, alone, chosen
 from lab.open_loop import Told, as_fast_as_it_goes, offer
 from lab.steer import keep_reporting, report_all
 from lab.world import make_keys
 from media.accounts import Login, NewUser, Tokens, User
 from media.ids import id_from
 from runtime.client import Client
-from runtime.errors import Problem, problem_of
+from runtime.errors import problem_of
 from runtime.supervise import Daemon
 
 _TITLES, _WATCHED, _USERS = 10_000, 100_000, 1000
@@ -51,17 +51,13 @@ async def bench_control(
     where: Where, cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
 ) -> list[Row]:
     """The rows of the cases (all, if none is named). Raises Problem for an unknown one."""
-    unknown = [name for name in cases if name not in CASES]
-    if unknown:
-        raise Problem(
-            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
-        )
+    wanted = chosen(cases, CASES)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="nearcast-bench-") as folder:
         async with _services(Path(folder), where) as crowd:
-            for name in cases or CASES:
+            for name, measure in wanted.items():
                 tell(name)
-                rows += await CASES[name](crowd, effort)
+                rows += await measure(crowd, effort)
     return rows
 
 

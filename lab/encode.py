@@ -22,7 +22,7 @@ import ffmpeg
 import m3u8
 
 from encoder.vmaf import compare, read_log, summary
-from lab.bench import Bar, Effort, Row, alone, alternate, row_of, skipped
+from lab.bench import Bar, Effort, Row, alone, alternate, chosen, row_of, skipped
 from lab.cluster import cluster
 from lab.ladders import Rated, bd_rate, watched
 from media.inventory import INVENTORY_NAME, FileList, Inventory, Rendition
@@ -54,18 +54,14 @@ async def bench_encode(
 ) -> list[Row]:
     """The rows of the cases (all, if none is named), over these films and some made scenes. Raises
     Problem for an unknown case, and when an encode fails."""
-    unknown = [name for name in cases if name not in CASES]
-    if unknown:
-        raise Problem(
-            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
-        )
+    wanted = chosen(cases, CASES)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="nearcast-bench-") as name:
         folder = Path(name)
         given = {path.stem: path for path in films}
         stand = Films(folder, given | await _scenes(folder), effort)
-        for case in cases or CASES:
-            rows += await CASES[case](case, stand, tell)
+        for case, measure in wanted.items():
+            rows += await measure(case, stand, tell)
     return rows
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import load, machine
-from lab.bench import Bar, Effort, Reading, Row, alone, alternate, medians, row_of
+from lab.bench import Bar, Effort, Reading, Row, alone, alternate, chosen, medians, row_of
 from lab.client import fetch
 from lab.herd import Herd, stampede
 from lab.load import Load
@@ -62,20 +62,16 @@ async def bench_fill(
 ) -> list[Row]:
     """The rows of the cases (all, if none is named). Raises Problem for an unknown one, for a
     program that is missing, and when a side sends anything but what was asked for."""
-    unknown = [name for name in cases if name not in CASES]
-    if unknown:
-        raise Problem(
-            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
-        )
+    wanted = chosen(cases, CASES)
     if _MOST_PER_S * effort.seconds * effort.pairs > _MOST_NAMES:
         raise Problem("bad_request", "So many cold files fit into no package: ask for less.")
     require(against)
     rows: list[Row] = []
     tell("both sides")
     async with _standing(against, effort) as stand:
-        for name in cases or CASES:
+        for name, measure in wanted.items():
             tell(name)
-            rows += await CASES[name](name, stand)
+            rows += await measure(name, stand)
     return rows
 
 

@@ -7,7 +7,7 @@ them run on one stand, one after the other.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lab.bench import Bar, Effort, Reading, Row, medians, row_of, skipped
+from lab.bench import Bar, Effort, Reading, Row, chosen, medians, row_of, skipped
 from lab.cold_pages import cold_pages
 from lab.idle import idle
 from lab.load import Load
@@ -15,7 +15,6 @@ from lab.peers import require
 from lab.sides import Side
 from lab.stand import Stand, standing
 from lab.tokens import forged, never_seen, remembered
-from runtime.errors import Problem
 
 _SPAN_BYTES = 64 * 1024
 _SPANS = 64
@@ -143,16 +142,12 @@ async def bench_serve(
 ) -> list[Row]:
     """The rows of the cases (all, if none is named). Raises Problem for an unknown one, for a
     program that is missing, and when a side sends anything but what was asked for."""
-    unknown = [name for name in cases if name not in CASES]
-    if unknown:
-        raise Problem(
-            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
-        )
+    wanted = chosen(cases, CASES)
     require(against)
     rows: list[Row] = []
     tell("both sides")
     async with standing(against, effort) as stand:
-        for name in cases or CASES:
+        for name, measure in wanted.items():
             tell(name)
-            rows += await CASES[name](name, stand)
+            rows += await measure(name, stand)
     return rows

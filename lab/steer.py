@@ -20,7 +20,7 @@ from statistics import median
 import aiohttp
 
 from lab import load, machine
-from lab.bench import Bar, Effort, Reading, Row, alone, alternate, medians, row_of
+from lab.bench import Bar, Effort, Reading, Row, alone, alternate, chosen, medians, row_of
 from lab.load import Load
 from lab.machine import family, pinned
 from lab.peers.process import free_port, serving
@@ -50,15 +50,11 @@ async def bench_steer(
     against: str, cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
 ) -> list[Row]:
     """The rows of the cases (all, if none is named). Raises Problem for an unknown one."""
-    unknown = [name for name in cases if name not in CASES]
-    if unknown:
-        raise Problem(
-            "bad_request", f"There is no case {unknown[0]!r}; there are {', '.join(CASES)}."
-        )
+    wanted = chosen(cases, CASES)
     rows: list[Row] = []
-    for name in cases or CASES:
+    for name, measure in wanted.items():
         tell(name)
-        rows += await CASES[name](name, effort, tell)
+        rows += await measure(name, effort, tell)
     return rows
 
 

@@ -5,7 +5,16 @@ Requests refuse unknown fields, so that nobody gives himself a role by the way.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from media.ids import ApiKeyId, AuditId, DeviceId, Name, ProfileId, UserId
 
@@ -51,6 +60,10 @@ class Change(Request):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} cannot be null")
         return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in dump(self).items() if k in self.model_fields_set}
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, with their values."""
@@ -237,7 +250,7 @@ class Rotation(Request):
 
 
 class AuditEntry(Answer):
-    """What somebody did that an operator may have to explain: `what` is the route or the event."""
+    """What somebody did, or tried: `what` is the route, `subject` what it was done to."""
 
     entry_id: AuditId
     at: AwareDatetime

@@ -68,10 +68,11 @@ class Admission:
         began = self._clock()
         try:
             yield
-        finally:
+            # What failed tells nothing: a refusal is quick, however much there is to do.
             now = self._clock()
             self._limiter.landed(int((now - began) * 1e6), self._running)
             self._limit = self._limiter.tick(now)
+        finally:
             self._leave()
 
     async def _enter(self, one: _Class) -> None:

@@ -1,9 +1,9 @@
 """An HTTP API as one table of routes.
 
 A `Route` names method, path, models, roles and error codes. From the table come the aiohttp
-application (validation, authorization, errors, request ids) and the OpenAPI document, so what is
-documented is what is checked. Handlers get a `Call` and return a model, or a response of their
-own; they raise `Problem`.
+application (validation, authorization, errors, request ids) and, in `runtime.openapi`, the document
+that describes it, so what is documented is what is checked. Handlers get a `Call` and return a
+model, or a response of their own; they raise `Problem`.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
@@ -20,7 +19,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from media.objects import StoreFull, StoreUnavailable
-from runtime.errors import CODES, Problem, ProblemDetails
+from runtime.errors import Problem
 from runtime.forwarded import Proxies
 from runtime.log import logger
 
@@ -367,117 +366,3 @@ async def _problems(
 def _from_http(error: web.HTTPException) -> Problem:
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
     return Problem(codes.get(error.status, "bad_request" if error.status < 500 else "internal"))
-
-
-def described(routes: Sequence[Route], title: str, version: str) -> list[Route]:
-    """The table with one route more, `/openapi.json`, which describes the others."""
-
-    @cache  # made when it is first asked for: it takes longer than all the rest of a start
-    def document() -> dict[str, Any]:
-        return openapi(routes, title, version)
-
-    async def give(call: Call) -> web.Response:
-        return web.json_response(document())
-
-    here = Route("GET", "/openapi.json", give, "This document", media_type="application/json")
-    return [*routes, here]
-
-
-def openapi(routes: Sequence[Route], title: str, version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the table."""
-    schemas: dict[str, Any] = {}
-    paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        operation = _operation(route, schemas)
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "summary": route.summary,
-        "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path)}".strip("_"),
-        "responses": _responses(route, schemas),
-    }
-    parameters = [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": TypeAdapter(route.params.get(name, str)).json_schema(),
-        }
-        for name in re.findall(r"{(\w+)", route.path)
-    ]
-    if route.query is not None:
-        described = _schema(route.query, "validation", schemas, inline=True)
-        required = described.get("required", ())
-        parameters += [
-            {"name": name, "in": "query", "required": name in required, "schema": schema}
-            for name, schema in described.get("properties", {}).items()
-        ]
-    if parameters:
-        operation["parameters"] = parameters
-    if route.body is not None:
-        schema = _schema(route.body, "validation", schemas)
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema}},
-        }
-    if route.roles:
-        operation["security"] = [{"bearer": []}]
-        operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
-    return operation
-
-
-def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    codes = set(route.errors) | {"internal"}
-    if route.params:
-        codes.add("not_found")
-    if route.priority:
-        codes.add("overloaded")
-    if route.roles:
-        codes |= {"not_signed_in", "not_allowed", "signed_out", "token_expired", "token_invalid"}
-    if route.body is not None:
-        codes |= {"bad_request", "body_too_large", "invalid_field"}
-    if route.query is not None:
-        codes.add("invalid_field")
-    problem = _schema(ProblemDetails, "serialization", schemas)
-    responses: dict[str, Any] = {}
-    for status in sorted({CODES[code].status for code in codes}):
-        named = sorted(code for code in codes if CODES[code].status == status)
-        responses[str(status)] = {
-            "description": ", ".join(named),
-            "content": {"application/problem+json": {"schema": problem}},
-        }
-    if route.answer is not None:
-        schema = _schema(route.answer, "serialization", schemas)
-        content = {route.media_type or "application/json": {"schema": schema}}
-        responses[str(route.status)] = {"description": route.summary, "content": content}
-    elif route.media_type is not None:
-        responses[str(route.status)] = {
-            "description": route.summary,
-            "content": {route.media_type: {"schema": {}}},
-        }
-    else:
-        status = 204 if route.status == 200 else route.status
-        responses[str(status)] = {"description": route.summary}
-    return dict(sorted(responses.items()))
-
-
-def _schema(
-    model: type[BaseModel], mode: Any, schemas: dict[str, Any], *, inline: bool = False
-) -> dict[str, Any]:
-    schema = model.model_json_schema(mode=mode, ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    if inline:
-        return schema
-    schemas[model.__name__] = schema
-    return {"$ref": f"#/components/schemas/{model.__name__}"}

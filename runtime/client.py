@@ -78,7 +78,7 @@ class Client:
             headers[REQUEST_ID] = request_id
         arguments: dict[str, Any] = {"headers": headers, "params": query, "allow_redirects": False}
         if body is not None:
-            arguments["data"] = body.model_dump_json(by_alias=True, exclude_unset=True)
+            arguments["data"] = body.model_dump_json(by_alias=True)
             headers["Content-Type"] = "application/json"
         if timeout_s is not None:
             arguments["timeout"] = aiohttp.ClientTimeout(total=timeout_s)

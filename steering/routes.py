@@ -21,7 +21,8 @@ from media.fleet import (
 from media.ids import JobId, Name, PackageId
 from media.places import Geography
 from media.purges import PurgeDetails, PurgeJobs
-from runtime.api import Route, described
+from runtime.api import Route
+from runtime.openapi import described
 from steering.manifests import SteerQuery
 from steering.server import Health, Since, Steering
 from steering.steer import MANIFEST_TYPE

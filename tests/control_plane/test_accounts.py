@@ -210,3 +210,7 @@ async def test_an_admin_is_made_in_the_database_alone(tmp_path: Path):
         tokens = await login(house, "grace", PASSWORD)
         async with Client(house.url, authorize=lambda: tokens["access_token"]) as api:
             assert (await send(api, "GET", "/v1/me"))["role"] == "admin"
+        await asyncio.to_thread(run_nearcast, argv)  # whoever was signed in is not any more
+        given = {"refresh_token": tokens["refresh_token"]}
+        refresh = send(house.anonymous(), "POST", "/v1/auth/refresh", **given)
+        assert await code_of(refresh) == "signed_out"

@@ -5,11 +5,15 @@ import stat
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
 
+from control_plane import tables
 from control_plane.clock import utc_now
 from control_plane.database import Database, upgrade
 from control_plane.search import matching
@@ -169,6 +173,37 @@ async def test_an_older_database_is_brought_up_to_date(
     async with database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await database.close()
+
+
+async def test_a_step_back_loses_nothing(postgres_url: str, tmp_path: Path):
+    """Where there is one. SQLite refuses, rather than drop what belongs to users."""
+    for url in (
+        await fresh_database(postgres_url, "template0"),
+        f"sqlite+aiosqlite:///{tmp_path / 'control.db'}",
+    ):
+        database = Database(url)
+        await database.migrate()
+        async with database.writing() as session:
+            session.add(user("anna"))
+        writer = database.engine.execution_options(writing=True)
+        if database.dialect == "sqlite":
+            with pytest.raises(CommandError, match="restore a backup"):
+                async with writer.begin() as connection:
+                    await connection.run_sync(back_to, "0007")
+        else:
+            async with writer.begin() as connection:
+                await connection.run_sync(back_to, "0006")
+            await database.migrate()
+        async with database.reading() as session:
+            assert (await session.scalars(select(UserRow.name))).all() == ["anna"]
+        await database.close()
+
+
+def back_to(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
 
 
 async def test_a_database_that_is_away_is_a_problem():

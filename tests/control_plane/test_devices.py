@@ -5,8 +5,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from control_plane.devices import GRACE
+from control_plane.tables import DeviceRow, UserRow
 from media.accounts import MAX_DEVICES
 from runtime.client import Client
 from runtime.state import StateUnavailable
@@ -100,6 +102,9 @@ async def test_nobody_stays_signed_in_for_ever(house: House):
     house.clock.advance(31 * 86_400)
     assert await code_of(refresh(house, tokens)) == "signed_out"
     await house.control.accounts.devices.drop_expired()
+    database = house.control.playback._database
+    async with database.reading() as session:
+        assert (await session.scalars(select(DeviceRow.device_id))).all() == []
 
 
 async def test_signing_out_ends_both_tokens(house: House):
@@ -172,6 +177,18 @@ async def test_without_the_shared_state_tokens_last_to_their_end(
 
     monkeypatch.setattr(house.control.accounts.devices._state, "get", away)
     assert await code_with(house, tokens) == ""
+
+
+async def test_an_account_that_goes_while_it_signs_in_gets_nothing(house: House):
+    """Its password was right a moment ago."""
+    devices, database = house.control.accounts.devices, house.control.playback._database
+    await house.account("viewer")
+    admin = await house.account("admin")
+    async with database.reading() as session:
+        found = (await session.scalars(select(UserRow).where(UserRow.name == "viewer"))).one()
+    for change in (("PATCH", {"disabled": True}), ("DELETE", {})):
+        await send(admin, change[0], f"/v1/users/{found.user_id}", **change[1])
+        assert await code_of(devices.sign_in(found, "phone")) == "wrong_credentials"
 
 
 async def test_who_is_thrown_out_plays_no_further(house: House):

@@ -13,8 +13,9 @@ from pytest_aiohttp.plugin import AiohttpClient
 import runtime.api
 from media.ids import TitleId
 from media.objects import StoreUnavailable
-from runtime.api import Call, Caller, Route, make_app, openapi
+from runtime.api import Call, Caller, Route, make_app
 from runtime.errors import Problem, ProblemDetails
+from runtime.openapi import openapi
 
 
 class Toast(BaseModel):

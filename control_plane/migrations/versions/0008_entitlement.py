@@ -6,6 +6,7 @@ import unicodedata
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "0008"
 down_revision = "0007"
@@ -75,7 +76,7 @@ def downgrade() -> None:
     """Drops them. Not on SQLite, which drops no column that refers to another table, and would
     lose what belongs to users if the table were made anew: there a backup is the way back."""
     if op.get_bind().dialect.name == "sqlite":
-        raise NotImplementedError("SQLite has no way back from revision 0008: restore a backup.")
+        raise CommandError("On SQLite there is no way back from revision 0008: restore a backup.")
     op.drop_table("title_search")
     op.drop_table("watched")
     for column in ("profile_id", "renditions", "streams"):
