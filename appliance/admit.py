@@ -15,7 +15,6 @@ from hashlib import blake2b
 from appliance.index import NIL, Index, Queue
 from appliance.policy import Policy
 
-_WAYS = 4
 _ON_PROBATION = 0x80  # in Index.marks; the policies use the lower bits
 _PROBATION_SHARE = 0.1
 
@@ -26,39 +25,75 @@ def fingerprint(key: str) -> int:
 
 
 class Seen:
-    """The last names, by their fingerprints, 32 bytes a name. A few of them are forgotten early,
-    when too many share a bucket."""
+    """Names that were here lately, first in, first out: at most so many, and at most as many as
+    weigh so much. A name costs 24 to 32 bytes: a row of fingerprints and sizes that goes round, and
+    a table of where each stands in it, by linear probing."""
 
     def __init__(self, capacity: int) -> None:
-        """Remembers `capacity` names at most."""
+        """Remembers `capacity` names at most, those that were told again included."""
         self.capacity = capacity
-        self._buckets = max(1, capacity * 2 // _WAYS)  # half empty: early losses are rare
-        self._prints = array("Q", bytes(8 * self._buckets * _WAYS))
-        self._times = array("Q", bytes(8 * self._buckets * _WAYS))
-        self._now = 0
+        self.bytes = 0
+        self._names = array("Q", bytes(8 * capacity))  # 0: the name has been told again
+        self._sizes = array("Q", bytes(8 * capacity))
+        self._oldest = self._length = 0
+        self._mask = (1 << (2 * capacity - 1).bit_length()) - 1
+        self._table = array("I", bytes(4 * (self._mask + 1)))  # place in the row + 1; 0: empty
 
-    def add(self, name: int) -> None:
-        """The name is the latest."""
-        self._now += 1
-        ways = self._ways(name)
-        at = next((way for way in ways if self._prints[way] == name), None)
-        if at is None:
-            at = min(ways, key=self._times.__getitem__)
-        self._prints[at], self._times[at] = name, self._now
+    def add(self, name: int, size_bytes: int = 0, room_bytes: int = 0) -> None:
+        """The name is the latest; the oldest are forgotten that have no room beside it. One that
+        is larger than the room is not remembered at all."""
+        self.pop(name)
+        if size_bytes > room_bytes:
+            return
+        while self._length and (
+            self._length == self.capacity or self.bytes + size_bytes > room_bytes
+        ):
+            self._forget()
+        place = (self._oldest + self._length) % self.capacity
+        self._names[place], self._sizes[place] = name or 1, size_bytes
+        self._table[self._cell(name or 1)] = place + 1
+        self._length += 1
+        self.bytes += size_bytes
 
-    def pop(self, name: int, within: int) -> bool:
-        """The name is one of the last `within`, or of `capacity` if that is less. It is forgotten
-        then."""
-        for way in self._ways(name):
-            if self._times[way] and self._prints[way] == name:
-                age = self._now - self._times[way]
-                self._times[way] = 0
-                return age < min(within, self.capacity)
-        return False
+    def pop(self, name: int) -> bool:
+        """The name is remembered. It is forgotten then."""
+        cell = self._cell(name or 1)
+        place = self._table[cell] - 1
+        if place < 0:
+            return False
+        self._clear(cell)
+        self._names[place] = 0
+        self.bytes -= self._sizes[place]
+        return True
 
-    def _ways(self, name: int) -> range:
-        first = name % self._buckets * _WAYS
-        return range(first, first + _WAYS)
+    def _forget(self) -> None:
+        place = self._oldest
+        name = self._names[place]
+        if name:
+            self._clear(self._cell(name))
+            self._names[place] = 0
+            self.bytes -= self._sizes[place]
+        self._oldest = (place + 1) % self.capacity
+        self._length -= 1
+
+    def _cell(self, name: int) -> int:
+        """Where the table has the name, or else the empty cell for it."""
+        table, names, mask = self._table, self._names, self._mask
+        cell = name & mask
+        while (place := table[cell]) and names[place - 1] != name:
+            cell = (cell + 1) & mask
+        return cell
+
+    def _clear(self, cell: int) -> None:
+        """The cell is empty, and who stood behind it because of it has moved up."""
+        table, names, mask = self._table, self._names, self._mask
+        table[cell] = 0
+        gap, cell = cell, (cell + 1) & mask
+        while place := table[cell]:
+            if (cell - names[place - 1]) & mask >= (cell - gap) & mask:
+                table[gap], table[cell] = place, 0
+                gap = cell
+            cell = (cell + 1) & mask
 
 
 class SecondHit:
@@ -75,7 +110,7 @@ class SecondHit:
     def insert(self, slot: int) -> None:
         """See Policy."""
         name = fingerprint(self._index.key(slot))
-        if self._failed.pop(name, self._failed.capacity):
+        if self._failed.pop(name):
             self._pass(slot)
         else:
             self._index.marks[slot] = _ON_PROBATION
@@ -102,6 +137,10 @@ class SecondHit:
         else:
             self._passed_bytes -= self._index.sizes[slot]
             self._policy.remove(slot)
+
+    def reserve(self, pinned_bytes: int) -> None:
+        """See Policy."""
+        self._policy.reserve(pinned_bytes)
 
     def victim(self) -> int:
         """See Policy."""

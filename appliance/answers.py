@@ -28,7 +28,9 @@ class Listed:
     lines, and `whole`, the head of a 200 as far as it is the same for everyone. The access log has
     `quoted` for its path, and `hit` for an answer with all of it."""
 
-    __slots__ = ("etag", "fields", "hit", "key", "quoted", "rendition_id", "size", "want", "whole")
+    __slots__ = (
+        "etag", "fields", "hit", "key", "quoted", "rendition_id", "size", "viewed", "want", "whole",
+    )  # fmt: skip
 
     def __init__(self, want: FileWant, rendition_id: str | None, cmsd_static: bytes) -> None:
         """`cmsd_static` is the value of CMSD-Static."""
@@ -38,6 +40,7 @@ class Listed:
         self.size = want.max_bytes if want.size is None else want.size
         self.hit = what(b"GET", self.quoted, 200, self.size, "hit")
         self.rendition_id = rendition_id
+        self.viewed = 0  # bytes that viewers took, since its worker last looked
         self.etag = b'"%b"' % want.sha256.encode()
         self.fields = (
             b"Content-Type: %b\r\nETag: %b\r\nAccept-Ranges: bytes\r\nCMSD-Static: %b\r\n%b"

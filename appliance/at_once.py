@@ -109,6 +109,8 @@ class AtOnce:
             connection.go_on(exchange)
             return True
         self._sent += size
+        if not grant.from_peer:
+            listed.viewed += size
         if worker.log is not None:
             if body is None:
                 us = int((time.monotonic() - began) * 1e6)

@@ -22,8 +22,12 @@ class WorkerDesk:
         touch: Callable[[str], None],
         early: EarlyFills,
         hear: Callable[[list[list[str]]], object] = lambda notes: None,
+        hear_answers: Callable[[list[list[object]]], object] = lambda answers: None,
+        served: Callable[[list[list[Any]]], object] = lambda part: None,
     ) -> None:
+        self._served = served
         self._hear = hear
+        self._hear_answers = hear_answers
         self._early = early
         self._fills = fills
         self._place = place
@@ -40,12 +44,17 @@ class WorkerDesk:
                     self._early.used(key)
                 if "players" in message:
                     self._hear(message["players"])
+                if "answers" in message:
+                    self._hear_answers(message["answers"])
+                if "served" in message:
+                    self._served(message["served"])
                 if "early" in message:
                     self._early.hear(message["early"])
                 if "need" in message:
                     watched = [pair for pair in watched if not pair[0].ended]
                     want, for_peer = FileWant(*message["want"]), bool(message["for_peer"])
-                    watched += self._bring(message["need"], want, for_peer, writer)
+                    trace = message.get("trace", "")
+                    watched += self._bring(message["need"], want, for_peer, trace, writer)
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass
@@ -56,9 +65,14 @@ class WorkerDesk:
             writer.close()
 
     def _bring(
-        self, number: int, want: FileWant, for_peer: bool, writer: asyncio.StreamWriter
+        self,
+        number: int,
+        want: FileWant,
+        for_peer: bool,
+        trace: str,
+        writer: asyncio.StreamWriter,
     ) -> list[tuple[Fill, Callable[[Fill], None]]]:
-        fill = self._fills.join(want, for_peer=for_peer)
+        fill = self._fills.join(want, for_peer=for_peer, trace=trace)
         self._early.used(want.key)
 
         def tell(fill: Fill) -> None:

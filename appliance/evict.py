@@ -4,7 +4,11 @@
     sieve    Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024
     s3fifo   Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023
 
-The papers count objects; here every queue is weighed in bytes.
+The papers count objects; here every queue is weighed in bytes. All three keep the very files that
+libCacheSim keeps, which the papers' authors wrote (tests/lab/test_replay.py); S3-FIFO's warm-up is
+the one that they added there after the paper. Two things are ours: files of more than a tenth of
+the cache are kept, too, for who waits for them reads them from it; and as in the paper room is made
+first, and then it is asked whether the newcomer's name is remembered.
 """
 
 from collections.abc import Callable
@@ -17,11 +21,12 @@ from appliance.policy import Policy
 PolicyName = Literal["lru", "sieve", "s3fifo"]
 Admission = Literal["all", "second_hit"]
 
-# Names that are remembered after their files have left: 32 MB for each folder of the cache.
+# Names that are remembered after their files have left: 24 MB for each folder of the cache.
 MAX_REMEMBERED = 1 << 20
 _USUAL_FILE_BYTES = 64 * 1024  # a cache of fewer, larger files remembers more than it holds
 
 _SMALL_SHARE = 0.1  # of S3-FIFO's bytes: the paper's
+_GHOST_SHARE = 0.9  # as many names as the main queue has files
 _MAX_USES = 3
 _PASSING_USES = 2  # uses in the small queue that let a file into the main one
 _USES = 0x03  # in Index.marks
@@ -38,6 +43,9 @@ class Lru:
         self.insert_oldest = self._queue.push_oldest
         self.remove = self._queue.remove
         self.victim = self._queue.pop
+
+    def reserve(self, pinned_bytes: int) -> None:
+        """See Policy."""
 
     def touch(self, slot: int) -> None:
         """See Policy."""
@@ -57,6 +65,9 @@ class Sieve:
         self._hand = NIL
         self.insert = self._queue.push
         self.insert_oldest = self._queue.push_oldest
+
+    def reserve(self, pinned_bytes: int) -> None:
+        """See Policy."""
 
     def touch(self, slot: int) -> None:
         """See Policy."""
@@ -84,18 +95,30 @@ class Sieve:
 
 class S3Fifo:
     """A small queue for newcomers, a main one for those used twice in it, and the names of those
-    that were not: who of them comes again is let into the main queue at once."""
+    that were not: who of them comes again is let into the main queue at once. So are, as long as
+    nothing had to leave yet, those for whom the small queue is full."""
 
-    def __init__(self, index: Index, remembered: int) -> None:
-        """Remembers the names of so many files, or of as many as the main queue holds."""
+    def __init__(self, index: Index, remembered: int, budget_bytes: int) -> None:
+        """For a cache of so many bytes; remembers so many names at most."""
         self._index = index
         self._small = Queue(index)
         self._main = Queue(index)
         self._ghosts = Seen(remembered)
+        self._budget_bytes = budget_bytes
+        self._warm = False  # something had to leave
+        self.reserve(0)
+
+    def reserve(self, pinned_bytes: int) -> None:
+        """See Policy."""
+        room = max(0, self._budget_bytes - pinned_bytes)
+        self._small_bytes = int(_SMALL_SHARE * room)
+        self._main_bytes = room - self._small_bytes
+        self._ghost_bytes = int(_GHOST_SHARE * room)
 
     def insert(self, slot: int) -> None:
         """See Policy."""
-        if self._ghosts.pop(fingerprint(self._index.key(slot)), max(1, self._main.count)):
+        returned = self._ghosts.pop(fingerprint(self._index.key(slot)))
+        if returned or (not self._warm and self._small.bytes >= self._small_bytes):
             self._index.marks[slot] = _IN_MAIN
             self._main.push(slot)
         else:
@@ -119,9 +142,9 @@ class S3Fifo:
 
     def victim(self) -> int:
         """See Policy."""
-        total = self._small.bytes + self._main.bytes
+        self._warm = True
         slot = NIL
-        if self._small.bytes >= _SMALL_SHARE * total:
+        if self._main.bytes <= self._main_bytes:
             slot = self._from_small()
         if slot == NIL:
             slot = self._from_main()
@@ -132,7 +155,8 @@ class S3Fifo:
         marks = self._index.marks
         while (slot := self._small.pop()) != NIL:
             if marks[slot] & _USES < _PASSING_USES:
-                self._ghosts.add(fingerprint(self._index.key(slot)))
+                name, size = fingerprint(self._index.key(slot)), self._index.sizes[slot]
+                self._ghosts.add(name, size, self._ghost_bytes)
                 marks[slot] = 0
                 return slot
             marks[slot] = _IN_MAIN
@@ -150,9 +174,9 @@ class S3Fifo:
         return NIL
 
 
-_POLICIES: dict[PolicyName, Callable[[Index, int], Policy]] = {
-    "lru": lambda index, remembered: Lru(index),
-    "sieve": lambda index, remembered: Sieve(index),
+_POLICIES: dict[PolicyName, Callable[[Index, int, int], Policy]] = {
+    "lru": lambda index, remembered, budget_bytes: Lru(index),
+    "sieve": lambda index, remembered, budget_bytes: Sieve(index),
     "s3fifo": S3Fifo,
 }
 
@@ -161,7 +185,7 @@ def make_policy(name: PolicyName, admission: Admission, index: Index, budget_byt
     """The policy of that name, behind the admission of that name, for a cache of so many bytes.
     S3-FIFO's small queue is an admission already: `second_hit` changes nothing there."""
     remembered = min(MAX_REMEMBERED, max(1024, budget_bytes // _USUAL_FILE_BYTES))
-    policy = _POLICIES[name](index, remembered)
+    policy = _POLICIES[name](index, remembered, budget_bytes)
     if admission == "second_hit" and name != "s3fifo":
         return SecondHit(index, policy, remembered)
     return policy
@@ -188,6 +212,7 @@ class Ration:
         if pinned:
             self._index.flags[slot] |= PINNED
             self.pinned_bytes += size
+            self._policy.reserve(self.pinned_bytes)
         elif found:
             self._policy.insert_oldest(slot)
         else:
@@ -200,6 +225,7 @@ class Ration:
         if self._index.flags[slot] & PINNED:
             self._index.flags[slot] &= ~PINNED
             self.pinned_bytes -= size
+            self._policy.reserve(self.pinned_bytes)
         else:
             self._policy.remove(slot)
 

@@ -20,6 +20,7 @@ from appliance.tally import BUCKET, Tally
 from appliance.tcp_info import UNKNOWN, path_of
 from appliance.want import FileWant
 from media import cmcd, cmsd
+from runtime import tracing
 from runtime.log import logger
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Exchange(Sending):
             return
         self._worker.row[Word.MISSES] += 1
         self._cache = "fill"
-        arrival = self._worker.link.need(want, for_peer)
+        arrival = self._worker.link.need(want, for_peer, self._trace(headers))
         self._arrival = arrival
         self._watcher = lambda: on_change(arrival, request)
         arrival.watchers[self._watcher] = None
@@ -250,6 +251,14 @@ class Exchange(Sending):
             worker.look_ahead()
         self._wait_for_keeper()
         self._watcher()
+
+    def _trace(self, headers: dict[bytes, bytes]) -> str:
+        """Whose trace the fill belongs to: its session's, or what a peer tells."""
+        if not tracing.on() or self.grant is None:
+            return ""
+        if self.grant.from_peer:
+            return headers.get(b"traceparent", b"")[:128].decode("latin-1")
+        return tracing.of_session(self.grant.claims.session_id).traceparent
 
     def _priority(self) -> Priority:
         assert self.grant is not None
@@ -360,6 +369,8 @@ class Exchange(Sending):
             counts = self._worker.counts
             counts[_ANSWERS + self._status // 100] += 1
             counts[_BYTES_OUT] += self._sent
+            if self._listed is not None and self.grant is not None and self._status in (200, 206):
+                self._worker.viewed.add(self._listed, self._sent, self.grant)
             self._worker.record(
                 self.request,
                 self._listed,

@@ -15,6 +15,7 @@ from appliance.gate import releasable
 from appliance.sources import Missing, Source, SourceFailed, WrongLength
 from appliance.want import FileWant
 from media.http_get import CONNECTIONS
+from runtime import tracing
 from runtime.errors import Problem
 from runtime.flow import Breaker
 from runtime.log import logger
@@ -31,13 +32,18 @@ _MAX_DISTRUSTED = 10_000
 
 class Fill:
     """One file on its way. `landed` bytes of `size` stand in `landing.path`; `watchers` are called
-    whenever that changes, and once at the end."""
+    whenever that changes, and once at the end. `trace` is whose it is, as a `traceparent`, or
+    empty."""
 
-    def __init__(self, want: FileWant) -> None:
+    def __init__(self, want: FileWant, trace: str = "") -> None:
         self.want = want
+        self.trace = trace
+        self.source = ""  # who gave the last of it
         self.size = want.size
         self.landed = 0
         self.home: Source | None = None  # another appliance, asked first; it may bring it for us
+        self.of_plan = False  # the plan has begun it
+        self.awaited = False  # somebody else wants it, too
         self.landing: Landing | None = None
         self.held = False
         self.problem: Problem | None = None
@@ -58,6 +64,16 @@ class Fill:
         await self._ended.wait()
         if self.problem is not None:
             raise self.problem
+
+    def attributes(self) -> dict[str, str | int]:
+        """What its span says at the end."""
+        return {
+            "nearcast.package_id": self.want.package_id,
+            "nearcast.path": self.want.path,
+            "nearcast.bytes": self.landed,
+            "nearcast.source": self.source,
+            "nearcast.outcome": "held" if self.problem is None else self.problem.code,
+        }
 
     def tell_progress(self, now_s: float) -> None:
         """Watchers learn the present state, if it is news: the first bytes that may leave, but not
@@ -99,12 +115,13 @@ class _Catch:
     """Takes a flight's bytes as its sources give them: hashed, written, told. Of an inventory,
     whose length is known at its end, they are `gathered` in memory."""
 
-    def __init__(self, fill: Fill, cache: Cache, bytes_by_kind: dict[str, int]) -> None:
+    def __init__(self, fill: Fill, cache: Cache, sums: Sequence[dict[str, int]]) -> None:
+        """`sums` are of bytes by kind of source."""
         self.givers: list[Source] = []  # of the bytes that have come, in this order
         self.gathered = bytearray()
         self._fill = fill
         self._cache = cache
-        self._bytes_by_kind = bytes_by_kind
+        self._sums = sums
         self._digest = hashlib.sha256()
         self._loop = asyncio.get_running_loop()
 
@@ -136,7 +153,8 @@ class _Catch:
         if not self.givers or self.givers[-1] is not self._source:
             self.givers.append(self._source)
         self._digest.update(piece)
-        self._bytes_by_kind[self._source.kind] += len(piece)
+        for sum_by_kind in self._sums:
+            sum_by_kind[self._source.kind] += len(piece)
         now_s = self._loop.time()
         if (
             now_s > self._until_s - _PATIENCE_LEFT * self._stall_s  # seldom: a timer is not cheap
@@ -160,7 +178,10 @@ class Fills:
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
         self.home: Callable[[FileWant], Source | None] = lambda want: None  # None: we are it
+        # By package: sources to ask before all others.
+        self.first: Callable[[FileWant], Sequence[Source]] = lambda want: ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
+        self.plan_bytes_by_kind = {"peer": 0, "store": 0}  # of flights that the plan began
         self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
         self.started = 0
         self.failures = 0  # of those started
@@ -173,6 +194,7 @@ class Fills:
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._distrusted: dict[tuple[str, str], float] = {}
         self._purged: frozenset[str] = frozenset()
+        self._ending = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -181,22 +203,41 @@ class Fills:
         """The file is on its way."""
         return key in self._flights
 
+    def holds(self, want: FileWant) -> bool:
+        """The file is held: to join its flight takes no time."""
+        return self._cache.holds(want.key, want.size)
+
+    @property
+    def awaited(self) -> bool:
+        """Somebody else than the plan waits for a file."""
+        return any(fill.awaited for fill in self._flights.values())
+
+    async def one_ends(self) -> None:
+        """A flight has ended, of those there are or will be."""
+        await self._ending.wait()
+
     @property
     def brought_bytes(self) -> int:
         """From all sources."""
         return sum(self.bytes_by_kind.values())
 
-    def join(self, want: FileWant, *, for_peer: bool = False) -> Fill:
-        """The file's flight, started if there is none. One that is held is ended already. For a
-        peer no other appliance is waited for: a flight that may wait for one is refused."""
+    def join(
+        self, want: FileWant, *, for_peer: bool = False, of_plan: bool = False, trace: str = ""
+    ) -> Fill:
+        """The file's flight, started if there is none, in the trace of who did so. One that is held
+        is ended already. For a peer no other appliance is waited for: a flight that may wait for
+        one is refused."""
         fill = self._flights.get(want.key)
+        if fill is not None and not of_plan:
+            fill.awaited = True
         if fill is not None and for_peer and fill.home is not None:
             fill = Fill(want)
             fill.problem = Problem("not_held")
             fill.tell()
         elif fill is None:
-            fill = Fill(want)
+            fill = Fill(want, trace)
             fill.home = None if for_peer else self.home(want)
+            fill.of_plan, fill.awaited = of_plan, not of_plan
             if want.package_id in self._purged:
                 fill.problem = Problem("purged")
                 fill.tell()
@@ -244,6 +285,13 @@ class Fills:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _fly(self, fill: Fill) -> None:
+        with tracing.joined(fill.trace, "fill") as span:
+            await self._fly_to_its_end(fill)
+            if span is not None:
+                span.attributes |= fill.attributes()
+                span.failed = fill.problem is not None
+
+    async def _fly_to_its_end(self, fill: Fill) -> None:
         try:
             await self._bring(fill)
             if fill.given_up is not None:
@@ -267,15 +315,20 @@ class Fills:
                 self._cache.abandon(fill.landing)
             del self._flights[fill.want.key]
             fill.tell()
+            self._ending.set()
+            self._ending = asyncio.Event()
 
     async def _bring(self, fill: Fill) -> None:
         """Lands the file from the first sources that have it, and commits it."""
         self._cache.check_fits(fill.size or 0)
-        catch = _Catch(fill, self._cache, self.bytes_by_kind)
+        sums = [self.bytes_by_kind]
+        if fill.of_plan:
+            sums.append(self.plan_bytes_by_kind)
+        catch = _Catch(fill, self._cache, sums)
         store_away = False
-        missing: set[str] = set()
+        missing: list[Source] = []
         for source in self._in_order(fill):
-            if source.name in missing or self._distrusts(source, fill.want):
+            if source in missing or self._distrusts(source, fill.want):
                 continue
             breaker = self._breakers.setdefault(source.name, Breaker())
             if not breaker.allows(time.monotonic()):
@@ -293,7 +346,7 @@ class Fills:
                 liars = catch.givers[:-1] or [source]
             except Missing:
                 breaker.record(True, time.monotonic())
-                missing.add(source.name)
+                missing.append(source)
                 continue
             except WrongLength as error:
                 logger().warning("source_lies", source=source.name, why=str(error))
@@ -305,6 +358,7 @@ class Fills:
                 continue
             breaker.record(True, time.monotonic())  # it answers; what, is about this file alone
             if right:
+                fill.source = source.name
                 self.files_by_kind[source.kind] += 1
                 await self._commit(fill, catch.gathered)
                 return
@@ -312,19 +366,22 @@ class Fills:
             if fill.size is not None and releasable(fill.size, fill.landed, False) > 0:
                 raise Problem("fill_failed", "A source sent wrong bytes.")
             fill.landed = 0
-            catch = _Catch(fill, self._cache, self.bytes_by_kind)
+            catch = _Catch(fill, self._cache, sums)
         if store_away:
             raise Problem("store_unavailable", retry_after_s=2)
         raise Problem("fill_failed")
 
     def _in_order(self, fill: Fill) -> tuple[Source, ...]:
-        """The file's home, the peers, the store; and the store once more, which may have broken off
-        by chance, or come to an end that was begun by a peer that lies."""
-        home = fill.home
-        first = () if home is None else (home,)
-        others = (source for source in self.sources if home is None or source.name != home.name)
+        """Those that the plan names for the package, the file's home, the peers, the store; and the
+        store once more, which may have broken off by chance, or come to an end that was begun by a
+        peer that lies. Home is asked although it may have been asked before: as home it brings the
+        file, too."""
+        first = self.first(fill.want)
+        home = () if fill.home is None else (fill.home,)
+        asked = {source.name for source in (*first, *home)}
+        others = (source for source in self.sources if source.name not in asked)
         last = (source for source in self.sources if source.kind == "store")
-        return (*first, *others, *last)
+        return (*first, *home, *others, *last)
 
     async def _commit(self, fill: Fill, gathered: bytearray) -> None:
         if fill.landing is None:

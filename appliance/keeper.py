@@ -15,6 +15,7 @@ import aiohttp
 from appliance.admin import make_admin_app
 from appliance.board import Board
 from appliance.cache import Cache
+from appliance.demand import DemandTally
 from appliance.desk import WorkerDesk
 from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
@@ -29,6 +30,7 @@ from appliance.purge import Purger
 from appliance.scrub import Scrubber
 from appliance.settings import ApplianceSettings
 from appliance.sources import PeerSource, Source, StoreSource
+from appliance.spans import tell_answers
 from appliance.steering_link import SteeringLink
 from appliance.upkeep import Upkeep
 from appliance.want import FileWant
@@ -80,6 +82,7 @@ class Keeper:
             self.fills, self.board, settings.early_fills, lambda: self.notices.draining
         )
         self.ledger = Ledger(self._boot_id)
+        self.demand = DemandTally(self._boot_id)
         self.cache.changed = self._on_change
         self.plan = PlanFollower(self.fills, settings.fill_concurrency, self._read, self._obey_plan)
         self.fills.wanted = self.cache.wanted = self.plan.wants
@@ -105,6 +108,8 @@ class Keeper:
                 self.cache.touch,
                 self.early,
                 lambda notes: self.watch.hear(notes, time.time()),
+                tell_answers,
+                self.demand.served,
             )
             server = await asyncio.start_unix_server(
                 desk.serve, path=str(socket_path), limit=MAX_LINE_BYTES
@@ -154,6 +159,9 @@ class Keeper:
             budget_bytes=self.cache.budget_bytes,
             used_bytes=self.cache.used_bytes,
             plan_version=self.plan.plan.version if self.plan.plan else "",
+            plan_state=self.plan.state,
+            plan_missing_files=self.plan.missing_files,
+            plan_missing_bytes=self.plan.missing_bytes,
             notices_version=self.notices.version,
             purged_serial=self.purger.serial,
             purged=tuple(self.purger.latest),
@@ -166,7 +174,7 @@ class Keeper:
     def metrics(self) -> bytes:
         """The Prometheus exposition."""
         self.health()
-        return exposition(self.watch.figures(self.plan.missing_files, self.early))
+        return exposition(self.watch.figures(self.plan, self.early))
 
     # What it does.
 
@@ -185,12 +193,19 @@ class Keeper:
 
     def _obey_plan(self, plan: Plan) -> None:
         getters = self._getters_for({peer.url for peer in plan.peers})
-        peers: list[Source] = [
-            PeerSource(peer, self._identity, getters[peer.url])
-            for peer in plan.peers[:_MAX_PEERS_ASKED]
+        named = {
+            peer.appliance_id: PeerSource(peer, self._identity, getters[peer.url])
+            for peer in plan.peers
             if peer.appliance_id != self.appliance_id
-        ]
+        }
+        peers = tuple(named.values())[:_MAX_PEERS_ASKED]
         self.fills.sources = [*peers, StoreSource(self._store)]
+        firsts = {
+            item.package_id: tuple(named[one] for one in item.sources if one in named)
+            for item in plan.items
+            if item.sources
+        }
+        self.fills.first = lambda want: firsts.get(want.package_id, ())
         homes: dict[str, Source | None] = {
             peer.appliance_id: PeerSource(peer, self._identity, getters[peer.url], as_home=True)
             for peer in plan.peers
@@ -221,6 +236,7 @@ class Keeper:
                 self.settings.report_interval_s,
             ),
         )
+        service.spawn("demand", link.tell_demand(self.demand, self.settings.demand_interval_s))
         service.spawn(
             "notices",
             link.hear_notices(self._home / "notices.json", self.notices, self.obey_notices),

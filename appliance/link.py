@@ -1,9 +1,11 @@
 """The line between a worker and the keeper: JSON lines on a Unix socket.
 
     worker -> keeper   {"need": id, "want": [title, package, inventory, path, sha256, size, max],
-                        "for_peer": bool}
+                        "for_peer": bool, "trace": traceparent or ""}
                        {"touch": [key, …]}
                        {"players": [[session, key, CMCD], …]}
+                       {"answers": [[began, microseconds, what, whose], …]}
+                       {"served": [[package, rendition, bytes], …]}
                        {"early": [[reason, title, package, inventory, path, sha256, size, max], …]}
     keeper -> worker   {"id": id, "path": landing file, "size": bytes, "landed": bytes}
                        {"id": id, "held": path}
@@ -21,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from appliance.access_log import Record
+from appliance.demand import Viewed
 from appliance.early import Wish
 from appliance.gate import releasable
 from appliance.load import WorkerLoad
@@ -133,9 +137,9 @@ class KeeperLink:
                     self._take({"id": number, "failed": "unavailable", "retry_s": 1})
             await asyncio.sleep(_RECONNECT_S)
 
-    def need(self, want: FileWant, for_peer: bool) -> Arrival:
+    def need(self, want: FileWant, for_peer: bool, trace: str = "") -> Arrival:
         """The arrival of the file, asked for if nobody has yet; for peers apart, since what may be
-        waited for on their behalf is less."""
+        waited for on their behalf is less. `trace` is whose wish it is, as a `traceparent`."""
         arrival = self._by_key.get((want.key, for_peer))
         if arrival is None:
             arrival = Arrival(want, for_peer, self._find)
@@ -148,6 +152,8 @@ class KeeperLink:
             self._load.begin()
             self._by_key[want.key, for_peer] = arrival
             message = {"need": self._number, "want": list(want), "for_peer": for_peer}
+            if trace:
+                message["trace"] = trace
             say(self._writer, message)
         return arrival
 
@@ -162,10 +168,21 @@ class KeeperLink:
             if self._writer is not None and not is_behind(self._writer):
                 say(self._writer, {"players": part})
 
+    def answers(self, records: list[Record]) -> None:
+        """These are some of what was answered. While the keeper does not listen, it learns less."""
+        if self._writer is not None and not is_behind(self._writer):
+            say(self._writer, {"answers": records})
+
     def early(self, wishes: list[Wish]) -> None:
         """Sessions will want these files. While the keeper does not listen, it learns less."""
         if wishes and self._writer is not None and not is_behind(self._writer):
             say(self._writer, {"early": [[wish.reason, *wish.want] for wish in wishes]})
+
+    def served(self, viewed: Viewed) -> None:
+        """Viewers took this. While the keeper does not listen, it is kept for later."""
+        if self._writer is not None and not is_behind(self._writer):
+            for part in viewed.take():
+                say(self._writer, {"served": part})
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""

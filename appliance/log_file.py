@@ -15,8 +15,15 @@ _RECORDS = 256  # some 64 KB of lines: written at once, and at the latest by the
 class LogFile:
     """Records on their way to the file."""
 
-    def __init__(self, path: Path, let_go: Callable[[int], object] = os.close) -> None:
-        """`let_go` closes a descriptor, which frees the bytes of a deleted file."""
+    def __init__(
+        self,
+        path: Path,
+        let_go: Callable[[int], object] = os.close,
+        hear: Callable[[list[Record]], object] | None = None,
+    ) -> None:
+        """`let_go` closes a descriptor, which frees the bytes of a deleted file. `hear` is given
+        the records of each batch."""
+        self._hear = hear
         self._path = path
         self._let_go = let_go
         self._descriptor = -1
@@ -66,6 +73,8 @@ class LogFile:
 
     def _write(self) -> None:
         records, self._records = self._records, []
+        if self._hear is not None:
+            self._hear(records)
         try:
             if self._descriptor < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -68,7 +68,9 @@ TABLE = (
     Row("gauge", "cache_folder_budget_bytes", "Bytes that each cache folder may use", "folder"),
     Row("gauge", "cache_folder_used_bytes", "Bytes in each cache folder", "folder"),
     Row("gauge", "cache_folder_in_service", "Whether the cache folder takes files", "folder"),
+    Row("counter", "plan_fill_bytes", "Of the bytes brought, those for the plan", "source"),
     Row("gauge", "plan_missing_files", "Files of the plan that are not held yet"),
+    Row("gauge", "plan_missing_bytes", "Bytes of the plan that are not held yet"),
     # how it bears it
     Row("gauge", "workers_alive", "Workers that serve"),
     Row("gauge", "flights", "Files that workers wait for now"),

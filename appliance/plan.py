@@ -1,19 +1,47 @@
-"""Follows the plan: polls it, and brings what it wants onto the disk, in its order."""
+"""Follows the plan: polls it, and brings what it wants onto the disk, in its order.
+
+Outside the plan's window only urgent items are brought; a file that is on its way when the window
+ends is finished. What is there already costs a look-up, at any hour: so after a restart all that is
+missing is known at once, and a new plan begins where the last one was.
+
+Viewers come first. While a file is on its way that somebody waits for, the plan has one file in
+flight at most, whatever its concurrency: it hardly stands in the way, and never stands still, for
+what it brings is what viewers would ask for next. And its bytes keep to the plan's rate, if there
+is one; misses do not.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 
 import aiohttp
 
 from appliance.fill import Fills
 from appliance.want import FileWant
-from media.fleet import Plan, PlanItem
+from media.fill_window import zone
+from media.fleet import Plan, PlanItem, PlanState
 from media.inventory import INVENTORY_NAME, MAX_INVENTORY_BYTES, FileEntry, Package, rendition_of
 from runtime.errors import Problem
+from runtime.flow import Pace
 from runtime.log import logger
 
 _MAX_PLAN_BYTES = 32 * 1024 * 1024
 _RETRY_S = (2.0, 20.0)  # doubled from one to the other: what does not fit now will hardly fit soon
+_LOOK_S = 5.0  # at the clock, while the window is shut
+_MOST_S = 5.0  # slept at a time for the sake of the rate, which another plan may change
+
+
+@dataclass
+class _Missing:
+    """What an item still lacks; before its inventory is here a file, and what the plan says."""
+
+    files: int
+    bytes: int
+
+
+class _Shut(Exception):
+    """It is not the hour for this."""
 
 
 class PlanFollower:
@@ -26,21 +54,37 @@ class PlanFollower:
         concurrency: int,
         read: Callable[[FileWant], bytes],
         obey: Callable[[Plan], None],
+        *,
+        clock_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`read` gives a held file's bytes; `obey` hears of every new plan, before it is filled."""
+        """`read` gives a held file's bytes; `obey` hears of every new plan, before it is filled.
+        `clock_s` tells Unix time, for the window; `monotonic_s` and `sleep` keep the rate."""
         self.plan: Plan | None = None
+        self.state: PlanState = "none"
         self._fills = fills
         self._concurrency = concurrency
         self._read = read
         self._obey = obey
+        self._clock_s = clock_s
+        self._monotonic_s = monotonic_s
+        self._sleep = sleep
+        self._pace = Pace(None)
+        self._flying = 0  # files of the plan
         self._renditions: dict[str, frozenset[str] | None] = {}  # wanted, by package; None: all
-        self._missing: dict[str, int] = {}  # files by package; 1 before its inventory is known
+        self._missing: dict[str, _Missing] = {}  # by package
         self._lost = asyncio.Event()
 
     @property
     def missing_files(self) -> int:
         """Files that the plan wants and that are not held, as far as its packages are known."""
-        return sum(self._missing.values())
+        return sum(missing.files for missing in self._missing.values())
+
+    @property
+    def missing_bytes(self) -> int:
+        """Their bytes."""
+        return sum(missing.bytes for missing in self._missing.values())
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -85,12 +129,21 @@ class PlanFollower:
 
     def adopt(self, plan: Plan) -> None:
         """This is the plan from now on."""
+        before = self._missing if self.plan is not None else {}
         self.plan = plan
         self._renditions = {
             item.package_id: None if item.renditions is None else frozenset(item.renditions)
             for item in plan.items
         }
-        self._missing = dict.fromkeys(self._renditions, 1)
+        self._missing = {
+            item.package_id: before.get(item.package_id) or _Missing(1, item.bytes)
+            for item in plan.items
+        }
+        self.state = "filling" if any(map(self._may_fill, plan.items)) else "waiting"
+        rate = None if plan.rate_bps is None else plan.rate_bps / 8
+        self._pace.set_rate(rate, self._monotonic_s())
+        if plan.window is not None and zone(plan.window.timezone) is None:
+            logger().error("time_zone_unknown", zone=plan.window.timezone, taken="UTC")
         self._obey(plan)
 
     async def _poll(
@@ -110,30 +163,67 @@ class PlanFollower:
         return plan if self.plan is None or plan.version != self.plan.version else None
 
     async def keep_filled(self, plan: Plan) -> None:
-        """Fills every item, for ever: what failed is tried again, later each time, and all is gone
-        through again when something was lost."""
+        """Fills every item, for ever: what failed is tried again, later each time, what may not be
+        filled now when its window opens, and all is gone through again when something was lost."""
         left, pause_s = list(plan.items), _RETRY_S[0]
         while True:
             self._lost.clear()
-            left = [item for item in left if not await self._filled(item)]
-            if left:
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _RETRY_S[1])
-            else:
+            left, shut = await self._fill(left)
+            self.state = "filling" if len(left) > len(shut) else "waiting" if shut else "filled"
+            if not left:
                 logger().info("plan_filled", version=plan.version, items=len(plan.items))
                 await self._lost.wait()
+            elif self.state == "waiting":
+                await self._opens_or_loses(plan)
+                pause_s = _RETRY_S[0]
+            else:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _RETRY_S[1])
             if self._lost.is_set():
                 left, pause_s = list(plan.items), _RETRY_S[0]
+            self.state = "filling" if any(map(self._may_fill, left)) else self.state
+
+    async def _fill(self, items: list[PlanItem]) -> tuple[list[PlanItem], list[PlanItem]]:
+        """Goes through the items. Returns those that are left, and of these the ones that have to
+        wait for the window."""
+        left, shut = [], []
+        for item in items:
+            try:
+                if not await self._filled(item):
+                    left.append(item)
+            except _Shut:
+                left.append(item)
+                shut.append(item)
+            await asyncio.sleep(0)  # looking up may have taken no turn of the loop at all
+        return left, shut
+
+    async def _opens_or_loses(self, plan: Plan) -> None:
+        """The window is open, or something was lost: of an urgent item, perhaps."""
+        while not self._lost.is_set() and not self._is_open(plan):
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._lost.wait()
+            except TimeoutError:
+                pass
+
+    def _is_open(self, plan: Plan) -> bool:
+        return plan.window is None or plan.window.is_open(self._clock_s())
+
+    def _may_fill(self, item: PlanItem) -> bool:
+        assert self.plan is not None
+        return item.urgent or self._is_open(self.plan)
 
     async def _filled(self, item: PlanItem) -> bool:
-        """Fills the item. False if it has to be tried again."""
+        """Fills the item. False if it has to be tried again. Raises _Shut."""
         try:
             await self._fill_item(item)
         except Problem as problem:
             if problem.code != "purged":
                 logger().warning("plan_item_waits", package_id=item.package_id, code=problem.code)
                 return False
-            self._missing[item.package_id] = 0  # the plan is older than the purge
+            self._missing[item.package_id] = _Missing(0, 0)  # the plan is older than the purge
+        except _Shut:
+            raise
         except Exception:  # an inventory of another shape must not stop the rest
             logger().exception("plan_item_broken", package_id=item.package_id)
             return False
@@ -149,28 +239,37 @@ class PlanFollower:
             None,
             MAX_INVENTORY_BYTES,
         )
-        await self._fetch(first)
+        await self._fetch(item, first)
         package = Package.parse(self._read(first), item.inventory_sha256)
         for rendition in package.inventory.renditions:
             if item.renditions is None or rendition.rendition_id in item.renditions:
                 listing = _want(item, rendition.file_list)
-                await self._fetch(listing)
+                await self._fetch(item, listing)
                 package.add_file_list(rendition.rendition_id, self._read(listing))
         wanted = [e for e in package.entries() if self.wants(f"{item.package_id}/{e.path}")]
-        self._missing[item.package_id] = len(wanted)
-        await self._fetch_all(item, iter(wanted))
+        missing = _Missing(len(wanted), sum(entry.bytes for entry in wanted))
+        self._missing[item.package_id] = missing
+        await self._fetch_all(item, iter(wanted), missing)
 
-    async def _fetch_all(self, item: PlanItem, entries: Iterator[FileEntry]) -> None:
-        """All are held. Raises the first Problem, when all the others have been tried."""
+    async def _fetch_all(
+        self, item: PlanItem, entries: Iterator[FileEntry], missing: _Missing
+    ) -> None:
+        """All are held. Raises, when all the others have been tried, the first Problem, or _Shut if
+        some were not brought because it is not the hour."""
         problems: list[Problem] = []
+        shut = False
 
         async def one_after_another() -> None:
+            nonlocal shut
             for entry in entries:
                 try:
-                    await self._fetch(_want(item, entry))
-                    self._missing[item.package_id] -= 1
+                    await self._fetch(item, _want(item, entry))
+                    missing.files -= 1
+                    missing.bytes -= entry.bytes
                 except Problem as problem:
                     problems.append(problem)
+                except _Shut:
+                    shut = True
                 await asyncio.sleep(0)  # a file that is held takes no time, and others wait
 
         async with asyncio.TaskGroup() as group:
@@ -178,9 +277,37 @@ class PlanFollower:
                 group.create_task(one_after_another())
         if problems:
             raise problems[0]
+        if shut:
+            raise _Shut
 
-    async def _fetch(self, want: FileWant) -> None:
-        await self._fills.join(want).wait()
+    async def _fetch(self, item: PlanItem, want: FileWant) -> None:
+        """The file is held. Raises the fill's Problem, and _Shut."""
+        if self._fills.holds(want):
+            return
+        await self._turn(item)
+        self._flying += 1
+        try:
+            fill = self._fills.join(want, of_plan=True)
+            if fill.of_plan and not fill.ended:
+                self._pace.take(fill.size or 0, self._monotonic_s())
+            await fill.wait()
+            if fill.of_plan and want.size is None:  # an inventory's is known at its end
+                self._pace.take(fill.size or 0, self._monotonic_s())
+        finally:
+            self._flying -= 1
+
+    async def _turn(self, item: PlanItem) -> None:
+        """A file of the item may be brought now. Raises _Shut."""
+        while True:
+            if not self._may_fill(item):
+                raise _Shut
+            wait_s = self._pace.wait_s(self._monotonic_s())
+            if wait_s > 0:
+                await self._sleep(min(wait_s, _MOST_S))
+            elif self._flying > 0 and self._fills.awaited:
+                await self._fills.one_ends()
+            else:
+                return
 
 
 def _want(item: PlanItem, entry: FileEntry) -> FileWant:

@@ -19,5 +19,8 @@ class Policy(Protocol):
     def remove(self, slot: int) -> None:
         """A file leaves for a reason that is not the policy's."""
 
+    def reserve(self, pinned_bytes: int) -> None:
+        """So much of the budget is held by files that may not leave, and that it is not told of."""
+
     def victim(self) -> int:
         """The file to evict, which stands in no queue any more; NIL if there is none."""

@@ -44,6 +44,9 @@ class ApplianceSettings(Settings):
         1_000_000_000, gt=0, description="Bits per second it can send; load is measured against it"
     )
     report_interval_s: float = Field(5.0, gt=0, le=60, description="Between two reports")
+    demand_interval_s: float = Field(
+        60.0, gt=0, le=3600, description="Between two words to steering of what viewers took"
+    )
     plan_poll_s: float = Field(5.0, gt=0, le=3600, description="Between two looks at the plan")
     fill_concurrency: int = Field(8, ge=1, le=256, description="Files filled at once by the plan")
     early_fills: int = Field(

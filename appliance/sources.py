@@ -11,6 +11,7 @@ from media.ids import new_id
 from media.keys import Identity
 from media.objects import ObjectStore, StoreUnavailable
 from media.token import PathClaims, sign_path_token
+from runtime import tracing
 
 FILL_TOKEN_S = 600
 _MAX_TOKENS = 1024
@@ -80,6 +81,7 @@ class PeerSource:
 
     async def pour(self, want: FileWant, offset: int, take: Take) -> None:
         fields = {"CDN-Loop": f"nearcast; id={self._identity.name}"}
+        fields |= tracing.outgoing()
         if not self._as_home:
             fields["Cache-Control"] = "only-if-cached"
         if offset:

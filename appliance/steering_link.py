@@ -7,8 +7,9 @@ from pathlib import Path
 
 import aiohttp
 
+from appliance.demand import DemandTally
 from appliance.holdings import Ledger
-from media.fleet import Holdings, Notices, Report, ReportAnswer
+from media.fleet import MAX_SERVED, Holdings, Notices, Report, ReportAnswer
 from runtime.durable import write_durably
 from runtime.log import logger
 
@@ -44,12 +45,16 @@ class SteeringLink:
         interval_s: float,
     ) -> None:
         """Reports for ever, at once when what is urgent changes, and sends holdings when they
-        have."""
+        have; every `interval_s`, or more often when steering wants that: it knows for how long it
+        bears silence."""
+        own_s = interval_s
         while True:
             began, told = time.monotonic(), urgent()
             try:
                 raw = await self._put("reports", build().model_dump_json(exclude_defaults=True))
-                ledger.heard(ReportAnswer.model_validate_json(raw).holdings_sequence)
+                answer = ReportAnswer.model_validate_json(raw)
+                ledger.heard(answer.holdings_sequence)
+                interval_s = max(_LOOK_S, min(own_s, answer.within_s or own_s))
                 await self._tell_holdings(ledger)
                 self._away_since = None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -72,6 +77,22 @@ class SteeringLink:
             ledger.resend()
         else:
             ledger.sent(message)
+
+    async def tell_demand(self, tally: DemandTally, interval_s: float) -> None:
+        """Tells what viewers took, for ever. What does not arrive is told with the next words."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                full = True
+                while full and (message := tally.due()) is not None:
+                    await self._put("demand", message.model_dump_json(exclude_defaults=True))
+                    tally.taken(message)
+                    full = len(message.served) == MAX_SERVED
+            except aiohttp.ClientResponseError as error:
+                # An older steering, or one that has not heard our report yet.
+                logger().info("demand_not_taken", status=error.status)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                pass  # the reports tell that steering is away
 
     async def _put(self, kind: str, body: str) -> bytes:
         async with self._session.put(

@@ -14,6 +14,7 @@ from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.health import Health, HealthJudge, Vitals
 from appliance.metrics import Figure, states
+from appliance.plan import PlanFollower
 from appliance.quality import QualityBook, read
 from appliance.settings import ApplianceSettings
 from appliance.shed import Priority
@@ -109,7 +110,7 @@ class Watch:
             sheds=sum(self._sheds(self._tally()).values()),
         )
 
-    def figures(self, plan_missing_files: int, early: EarlyFills) -> dict[str, Figure]:
+    def figures(self, plan: PlanFollower, early: EarlyFills) -> dict[str, Figure]:
         """Everything that Prometheus is told (`metrics.TABLE`)."""
         tally, alive, health = self._tally(), self._alive(), self.health
         players = self.players.totals
@@ -148,7 +149,9 @@ class Watch:
             "cache_folder_in_service": {name: s.in_service for name, s in stocks.items()},
             "scrubbed_bytes": self._cache.scrubbed_bytes,
             "corrupt_files": self._cache.corrupt_files,
-            "plan_missing_files": plan_missing_files,
+            "plan_fill_bytes": self._fills.plan_bytes_by_kind,
+            "plan_missing_files": plan.missing_files,
+            "plan_missing_bytes": plan.missing_bytes,
             "workers_alive": len(alive),
             "flights": sum(self._tallies[slot][Tally.FLIGHTS] for slot in alive),
             "flight_limit": sum(self._tallies[slot][Tally.LIMIT] for slot in alive),

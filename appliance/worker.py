@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
-from appliance.access_log import NOBODY, Cache, quoted, what
+from appliance.access_log import NOBODY, Cache, Record, quoted, what
 from appliance.answers import Listed
 from appliance.at_once import AtOnce
 from appliance.board import EPOCH, Board, Word
 from appliance.certificates import Certificates
 from appliance.closer import Closer
 from appliance.connection import Connection
+from appliance.demand import Viewed
 from appliance.doors import Door, Doors
 from appliance.early import Ahead
 from appliance.folders import Folders
@@ -33,12 +34,14 @@ from appliance.poller import Poller
 from appliance.quality import Notes
 from appliance.settings import ApplianceSettings
 from appliance.shed import Priority
+from appliance.spans import Sample
 from appliance.tally import Tally
 from appliance.want import FileWant
 from appliance.wire import Wire
 from media import cmsd
 from media.fleet import Notices
 from media.keys import Keyring
+from runtime import tracing
 from runtime.log import logger
 
 TICK_S = 0.25
@@ -82,15 +85,19 @@ class Worker:
         )
         self._folders = folders
         self._closer = Closer(self.loop)
-        self.log = None if log is None else LogFile(log, self._closer.close)
+        self._sample = Sample()
+        hear = self._tell_answers if tracing.on() else None
+        self.log = None if log is None else LogFile(log, self._closer.close, hear)
         self._board = Board(home / "board")
         self.words = self._board.words
         self.row = self._board.row(slot)
         self._obeyed = -1  # the epoch that holds here
         self.counts: defaultdict[int, int] = defaultdict(int)  # by word, since the last turn
         self.gate = Gate(Keyring([]))
+        self._ring = Keyring([])  # as it is on disk
+        self._keys: dict[str, str | None] = {}  # that overrule it
         self._orders = (
-            _Watched(trust, lambda: self.gate.trust(Keyring.read(trust))),
+            _Watched(trust, lambda: self._trust(Keyring.read(trust), self._keys)),
             _Watched(home / "notices.json", lambda: self._obey(home / "notices.json")),
         )
         self.tally = self._board.tally(slot)
@@ -106,7 +113,8 @@ class Worker:
         self._heard = self._board.announced
         self._folders_out = self._board.folders_out
         self._connections: set[Connection] = set()
-        self._touched: dict[str, None] = {}  # since the last tick
+        self._touched: dict[str, Listed] = {}  # since the last tick
+        self.viewed = Viewed()
         self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
         self._soon: list[Callable[[], None]] = []
         self._look_at_clocks()
@@ -137,7 +145,7 @@ class Worker:
         if not file.used:
             file.used = len(self._touched) < _TOUCHES
             if file.used:
-                self._touched[key] = None
+                self._touched[key] = listed
         return file
 
     def _open(self, key: str) -> OpenFile:
@@ -228,6 +236,12 @@ class Worker:
             for call in reversed(calls):  # one broke, and the others have nothing to do with that
                 self.soon(call)
 
+    def _tell_answers(self, records: list[Record]) -> None:
+        """Some of them are told in traces, by the keeper."""
+        taken = self._sample.take(records)
+        if taken:
+            self.link.answers(taken)
+
     def _count(self) -> None:
         """What was counted is on the board: after each event, or some that came together."""
         self.at_once.settle()
@@ -291,6 +305,8 @@ class Worker:
         for grant, listed, said in self.notes:
             self.ahead.heard(grant, listed.want, said)
         self.look_ahead()
+        self.viewed.gather(self._touched.values())
+        self.link.served(self.viewed)
         if self._touched:
             self.link.touch(list(self._touched))
             for key in self._touched:
@@ -365,8 +381,15 @@ class Worker:
             del self._by_inode[file.inode]
         return file
 
+    def _trust(self, ring: Keyring, keys: dict[str, str | None]) -> None:
+        self.gate.trust(ring.overruled(keys))
+        self._ring, self._keys = ring, keys
+
     def _obey(self, path: Path) -> None:
-        self.gate.obey(Notices.model_validate_json(path.read_bytes()), time.time())
+        notices = Notices.model_validate_json(path.read_bytes())
+        if notices.keys != self._keys:  # else no token has to be verified anew
+            self._trust(self._ring, notices.keys)
+        self.gate.obey(notices, time.time())
         for connection in list(self._connections):
             grant = connection.reads_for
             code = self.gate.withdrawn(grant.claims) if grant is not None else None

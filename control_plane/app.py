@@ -3,15 +3,19 @@
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from aiohttp import web
+
 from control_plane.access_keys import AccessKeys
 from control_plane.accounts import Accounts
 from control_plane.api_keys import UserApiKeys
+from control_plane.artwork import Artworks
+from control_plane.artwork_keys import ArtworkKeys
 from control_plane.attempts import Attempts, network_of
 from control_plane.audit import Audit
 from control_plane.bell import Bell
@@ -21,9 +25,11 @@ from control_plane.cors import Cors
 from control_plane.credentials import AccessTokens, Credentials
 from control_plane.database import Database
 from control_plane.devices import UserDevices
+from control_plane.enrolments import Enrolments, Surroundings
 from control_plane.home import HomeRows
 from control_plane.housekeeping import LEFTOVERS, keep_house
 from control_plane.http_accounts import AccountParts, AccountsHttp
+from control_plane.http_artwork import ArtworkHttp
 from control_plane.http_catalog import CatalogHttp
 from control_plane.http_fleet import FleetHttp
 from control_plane.http_jobs import JobsHttp
@@ -44,6 +50,7 @@ from control_plane.settings import ControlPlaneSettings
 from control_plane.standby import Standby
 from control_plane.steering_client import SteeringClient
 from control_plane.streams import Streams
+from control_plane.sweeper import Sweeper
 from control_plane.uploads import Uploads
 from control_plane.watching import Watching
 from media.keys import Identity
@@ -53,6 +60,7 @@ from runtime.admission import Admission
 from runtime.api import Meter, Route, make_app
 from runtime.errors import Problem
 from runtime.flow import Buckets
+from runtime.folder_lock import CONTROL, take_lock
 from runtime.launch import Launch
 from runtime.machines import MachineGate
 from runtime.service import Service, bind, serve_http, url_of
@@ -72,11 +80,14 @@ class ControlPlane:
     uploads: Uploads
     playback: Playback
     removal: Removal
+    sweeper: Sweeper
     bell: Bell
     standby: Standby
     streams: Streams
     home: HomeRows
+    artworks: Artworks
     accounts: AccountParts
+    enrolments: Enrolments
     access_key_age: timedelta
 
     async def keep_house(self) -> None:
@@ -88,8 +99,11 @@ class ControlPlane:
             "drop_sessions": self.playback.drop_expired,
             "clear_jobs": self.removal.clear_jobs,
             "remove_titles": self.removal.remove_titles,
+            "remove_superseded": self.removal.remove_superseded,
+            "sweep_orphans": self.sweeper.sweep,
             "drop_devices": self.accounts.devices.drop_expired,
             "drop_audit": self.accounts.audit.drop_old,
+            "drop_invitations": self.enrolments.drop_expired,
             "rotate_keys": self.rotate_keys,
         }
         await keep_house(chores, lambda: self.bell.listen(LEFTOVERS))
@@ -114,6 +128,7 @@ async def serve(
     # Without it no encrypted package can be played any more: it belongs into every backup.
     content = read_or_make(private / "content.secret", lambda: secrets.token_bytes(32))
     async with AsyncExitStack() as stack:
+        stack.enter_context(take_lock(data, CONTROL, shared=True))
         database = Database(settings.database_url(data))
         stack.push_async_callback(database.close)
         await database.migrate()
@@ -136,16 +151,18 @@ async def serve(
         bell = Bell()
         life = Life(settings.session_film_factor, settings.session_extra_s)
         parts = _account_parts(settings, private, database, state, secret, clock)
+        attempts = Attempts(state, settings.login_attempts)
         accounts = Accounts(
             database,
             passwords,
-            Attempts(state, settings.login_attempts),
+            attempts,
             parts.devices,
             parts.tokens,
             clock,
         )
         await accounts.ensure_admin(private / "admin.json")
-        catalog = Catalog(database, clock)
+        artwork_keys = ArtworkKeys(secret, public_url)
+        catalog = Catalog(database, clock, artwork_keys)
         jobs = Jobs(
             database,
             store,
@@ -166,8 +183,9 @@ async def serve(
         )
         stack.push_async_callback(uploads.close)
         packages = Packages(store)
-        watching = Watching(database, clock)
-        home = HomeRows(database, watching, clock)
+        watching = Watching(database, clock, artwork_keys)
+        home = HomeRows(database, watching, clock, artwork_keys)
+        artworks = Artworks(database, store, artwork_keys, clock)
         streams = Streams(state)
         playback = Playback(
             database,
@@ -183,30 +201,31 @@ async def serve(
             life=life,
             simulate_regions=settings.simulate_regions,
         )
+        enrolments = Enrolments(
+            database,
+            attempts,
+            bell,
+            clock,
+            private / "trust.json",
+            Surroundings(
+                control_plane_url=public_url,
+                steering_url=settings.steering_public_url or settings.steering_url,
+                store=store.url,
+                credentials=settings.fill_credentials_file,
+            ),
+        )
         metrics = Metrics()
         routes = table(
             AccountsHttp(accounts, parts, UserPlans(database), playback),
             CatalogHttp(catalog, home, parts.profiles, bell, clock, lambda: bell.ring(LEFTOVERS)),
+            ArtworkHttp(artworks, catalog, parts.profiles, clock),
             UploadsHttp(uploads),
             JobsHttp(jobs, bell),
             PlaybackHttp(playback, packages, watching, parts.profiles, metrics, clock),
-            FleetHttp(steering, standby),
+            FleetHttp(steering, standby, enrolments, parts.audit, bell),
             SelfHttp(database, metrics),
         )
-        machines = MachineGate(private / "trust.json", NAME)
-        credentials = Credentials(parts.tokens, parts.devices, parts.api_keys, machines)
-        admission = Admission()
-        app = make_app(
-            routes,
-            credentials.authenticate,
-            settings.proxies(),
-            parts.audit.record,
-            admission.place,
-            _meter(settings),
-        )
-        metrics.watch(app, admission)
-        Cors(settings.cors_origins).serve(app)
-        Pages(settings.web_folder()).serve(app)
+        app = _app(settings, private, routes, parts, metrics)
         runner, url = await serve_http(app, listener)
         stack.push_async_callback(runner.cleanup)
         yield ControlPlane(
@@ -216,11 +235,14 @@ async def serve(
             uploads=uploads,
             playback=playback,
             removal=Removal(database, store, steering, clock, life),
+            sweeper=Sweeper(database, store, clock),
             bell=bell,
             standby=standby,
             streams=streams,
             home=home,
+            artworks=artworks,
             accounts=parts,
+            enrolments=enrolments,
             access_key_age=timedelta(days=settings.access_key_days),
         )
 
@@ -233,6 +255,31 @@ async def main(service: Service, launch: Launch) -> None:
         service.spawn("standby", control.standby.follow())
         service.ready(http=control.url)
         await service.stopping.wait()
+
+
+def _app(
+    settings: ControlPlaneSettings,
+    private: Path,
+    routes: Sequence[Route],
+    parts: AccountParts,
+    metrics: Metrics,
+) -> web.Application:
+    """The routes, behind all that stands before them, and the pages."""
+    machines = MachineGate(private / "trust.json", NAME)
+    credentials = Credentials(parts.tokens, parts.devices, parts.api_keys, machines)
+    admission = Admission()
+    app = make_app(
+        routes,
+        credentials.authenticate,
+        settings.proxies(),
+        parts.audit.record,
+        admission.place,
+        _meter(settings),
+    )
+    metrics.watch(app, admission)
+    Cors(settings.cors_origins).serve(app)
+    Pages(settings.web_folder()).serve(app)
+    return app
 
 
 def _account_parts(

@@ -14,17 +14,20 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, u
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from control_plane.artwork_keys import ArtworkKeys
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.entitlement import Window
+from control_plane.packages import renditions_of
 from control_plane.plans import joined, split
-from control_plane.search import index, matching
+from control_plane.search import forget_all, index, index_fresh, matching
 from control_plane.tables import JobRow, PackageRow, SessionRow, TitleRow
 from media.api import About, Encode, NewTitle, Title, TitleChange, TitlePage
 from media.fleet import MAX_PLAN_ITEMS, PackageList, PackageRef
 from media.ids import new_id
 from runtime.errors import REFUSED_MASTER, Problem
 
+PAGE = 1000  # titles, when all are indexed anew
 # Of `About`, what decides has columns of its own; the rest is kept as it is.
 _DECIDES = frozenset({"maturity", "regions", "available_from", "available_until"})
 
@@ -52,9 +55,10 @@ class View:
 class Catalog:
     """Titles."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, artwork: ArtworkKeys) -> None:
         self._database = database
         self._clock = clock
+        self._artwork = artwork
 
     async def create(self, new: NewTitle) -> Title:
         """A draft of this name. Raises Problem `invalid_field`."""
@@ -62,7 +66,7 @@ class Catalog:
         async with self._database.writing() as session:
             session.add(row)
             await _describe(session, row, new.model_dump(mode="python"))
-        return title_of(row, None, None, drafts=True)
+        return title_of(row, None, None, self._artwork, drafts=True)
 
     async def change(self, title_id: str, change: TitleChange) -> Title:
         """The title with other values. Raises Problem `unknown_title`, `invalid_field`."""
@@ -70,7 +74,7 @@ class Catalog:
             row = await live_title(session, title_id, lock=True)
             await _describe(session, row, change.model_dump())
             await session.flush()
-            return await _get(session, title_id, View(self._clock(), drafts=True))
+            return await self._get(session, title_id, View(self._clock(), drafts=True))
 
     async def page(self, view: View, *, q: str, cursor: str | None, limit: int) -> TitlePage:
         """Titles that `q` finds, by name, people, genres and synopsis, the newest first, after the
@@ -82,14 +86,16 @@ class Catalog:
             wanted = wanted.where(TitleRow.title_id < cursor)
         async with self._database.reading() as session:
             rows = (await session.execute(wanted)).all()
-        found = tuple(title_of(*row, drafts=view.drafts, brief=True) for row in rows[:limit])
+        found = tuple(
+            title_of(*row, self._artwork, drafts=view.drafts, brief=True) for row in rows[:limit]
+        )
         more = len(rows) > limit
         return TitlePage(titles=found, next_cursor=found[-1].title_id if more else None)
 
     async def get(self, title_id: str, view: View) -> Title:
         """The title. Raises Problem `unknown_title`."""
         async with self._database.reading() as session:
-            return await _get(session, title_id, view)
+            return await self._get(session, title_id, view)
 
     async def publish(self, title_id: str) -> Title:
         """Viewers can play it. Raises Problem `title_not_ready` before it has a package."""
@@ -99,7 +105,7 @@ class Catalog:
                 raise Problem("title_not_ready")
             publish(row, self._clock)
             await session.flush()
-            return await _get(session, title_id, View(self._clock(), drafts=True))
+            return await self._get(session, title_id, View(self._clock(), drafts=True))
 
     async def unpublish(self, title_id: str) -> Title:
         """It is a draft again; sessions that run, run on."""
@@ -108,7 +114,7 @@ class Catalog:
             row.state = "draft"
             row.published_at = None
             await session.flush()
-            return await _get(session, title_id, View(self._clock(), drafts=True))
+            return await self._get(session, title_id, View(self._clock(), drafts=True))
 
     async def delete(self, title_id: str) -> list[str]:
         """Nobody sees it any more; its sessions have ended, its jobs are cancelled. Returns those
@@ -132,6 +138,7 @@ class Catalog:
                 PackageRow.package_id,
                 PackageRow.inventory_sha256,
                 PackageRow.total_bytes,
+                PackageRow.renditions,
                 TitleRow.published_at,
             )
             .join(TitleRow, TitleRow.package_id == PackageRow.package_id)
@@ -141,7 +148,19 @@ class Catalog:
         )
         async with self._database.reading() as session:
             rows = (await session.execute(wanted)).mappings().all()
-        return PackageList(packages=tuple(PackageRef(**row) for row in rows))
+        return PackageList(
+            packages=tuple(
+                PackageRef(**{**row, "renditions": renditions_of(row["renditions"])})
+                for row in rows
+            )
+        )
+
+    async def _get(self, session: AsyncSession, title_id: str, view: View) -> Title:
+        wanted = titles(view).where(TitleRow.title_id == title_id)
+        found = (await session.execute(wanted)).one_or_none()
+        if found is None:
+            raise Problem("unknown_title")
+        return title_of(*found, self._artwork, drafts=view.drafts)
 
 
 async def live_title(session: AsyncSession, title_id: str, *, lock: bool = False) -> TitleRow:
@@ -187,6 +206,7 @@ def title_of(
     row: TitleRow,
     package: PackageRow | None,
     job: JobRow | None,
+    artwork: ArtworkKeys,
     *,
     drafts: bool,
     brief: bool = False,
@@ -207,6 +227,7 @@ def title_of(
         package_id=row.package_id,
         duration_s=package.duration_s if package else None,
         max_height=package.max_height if package else None,
+        artwork_url=artwork.address(row, package, drafts=drafts),
         created_at=row.created_at,
         published_at=row.published_at,
         job_id=job.job_id if job else None,
@@ -230,20 +251,25 @@ async def _describe(session: AsyncSession, row: TitleRow, given: dict[str, Any])
     if until is not None and row.available_from is not None and until <= row.available_from:
         raise Problem("invalid_field", "available_until: lies before available_from.")
     row.about = json.dumps(said)
-    people: Sequence[dict[str, str]] = said.get("people", ())
     await session.flush()
-    await index(
-        session,
-        row.title_id,
-        [row.name, said.get("synopsis", ""), *said.get("genres", ()), *(p["name"] for p in people)],
-    )
+    await index(session, row.title_id, _found_by(row.name, said))
 
 
-async def _get(session: AsyncSession, title_id: str, view: View) -> Title:
-    found = (await session.execute(titles(view).where(TitleRow.title_id == title_id))).one_or_none()
-    if found is None:
-        raise Problem("unknown_title")
-    return title_of(*found, drafts=view.drafts)
+async def reindex(session: AsyncSession) -> None:
+    """Every title is found by what is said of it, and nothing else is."""
+    await forget_all(session)
+    told = select(TitleRow.title_id, TitleRow.name, TitleRow.about).order_by(TitleRow.title_id)
+    last = ""
+    while page := (await session.execute(told.where(TitleRow.title_id > last).limit(PAGE))).all():
+        last = page[-1][0]
+        said = ((title_id, _found_by(name, json.loads(about))) for title_id, name, about in page)
+        await index_fresh(session, said)
+
+
+def _found_by(name: str, about: dict[str, Any]) -> list[str]:
+    people: Sequence[dict[str, str]] = about.get("people", ())
+    said = [name, about.get("synopsis", ""), *about.get("genres", ())]
+    return said + [person["name"] for person in people]
 
 
 def _encode(job: JobRow, drafts: bool) -> Encode:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from control_plane.screens import encode_bar, say, show_streams, show_titles, upload_bar
-from control_plane.sender import ended_job, master_size, send_master
+from control_plane.sender import ended_job, master_size, read_picture, send_master
 from control_plane.viewer import manifest_url, open_session, plain_url, probe, show, still_plays
 from media.api import Job, NewTitle, Session, Title, TitleChange
 from media.protection import Scheme
@@ -35,10 +35,12 @@ from runtime.titles import all_titles, find_title, is_title_id
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 title_app = typer.Typer(
     no_args_is_help=True,
-    help="Show, publish, unpublish or delete a title.\n\nExample: nearcast title show Film",
+    help="Show, change, publish, unpublish or delete a title.\n\nExample: nearcast title show Film",
     add_completion=False,
 )
 app.add_typer(title_app, name="title")
+
+PICTURE_TIMEOUT_S = 60.0  # over a slow line
 
 TitleArgument = Annotated[str, typer.Argument(metavar="TITLE", help="Its name, or its id.")]
 
@@ -188,6 +190,35 @@ def title_edit(
         async with signed_in(data) as api:
             found = await find_title(api, title)
             return await api.call("PATCH", f"/v1/titles/{found.title_id}", Title, body=change)
+
+    say(perform(work(), json=json), json)
+
+
+@title_app.command("art")
+def title_art(
+    title: TitleArgument,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The picture: JPEG, PNG or WebP.")
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="The picture of its film will do again.")
+    ] = False,
+    data: DataOption = Path(".nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """Give a title a picture, or take it away again.
+
+    Example: nearcast title art "Our holiday" beach.jpg
+    """
+    if remove == (file is not None):
+        raise typer.BadParameter("give either a FILE or --remove")
+
+    async def work() -> Title:
+        picture = None if file is None else read_picture(file)
+        async with signed_in(data) as api:
+            found = await find_title(api, title)
+            path, method = f"/v1/titles/{found.title_id}/artwork", "PUT" if picture else "DELETE"
+            return await api.call(method, path, Title, body=picture, timeout_s=PICTURE_TIMEOUT_S)
 
     say(perform(work(), json=json), json)
 

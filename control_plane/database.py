@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
@@ -94,13 +95,35 @@ class Database:
 
     async def migrate(self) -> None:
         """The tables are those of `tables`."""
-        if self.dialect == "sqlite" and self.engine.url.database:
-            _make_private(Path(self.engine.url.database))
+        if self.file is not None:
+            _make_private(self.file)
+        async with self.altering() as connection:
+            await connection.run_sync(upgrade)
+
+    @property
+    def file(self) -> Path | None:
+        """Where it lies, on SQLite."""
+        name = self.engine.url.database
+        return Path(name) if self.dialect == "sqlite" and name else None
+
+    @asynccontextmanager
+    async def altering(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which nobody else alters tables."""
         async with _answering(), self.engine.execution_options(writing=True).begin() as connection:
             if self.dialect == "postgresql":  # two services may start together
                 lock = text("SELECT pg_advisory_xact_lock(:number)")
                 await connection.execute(lock, {"number": _MIGRATION_LOCK})
-            await connection.run_sync(upgrade)
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which everything is of one moment, whatever others write meanwhile."""
+        options: dict[str, Any] = {}
+        if self.dialect == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        engine = self.engine.execution_options(**options)
+        async with _answering(), engine.connect() as connection, connection.begin():
+            yield connection
 
     async def close(self) -> None:
         """Connections are closed."""
@@ -137,6 +160,14 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def revisions() -> list[str]:
+    """The revisions that there are, the first one first."""
+    from alembic.script import ScriptDirectory
+
+    steps = ScriptDirectory(str(_MIGRATIONS)).walk_revisions()
+    return [step.revision for step in steps][::-1]
 
 
 def _try_what_was_idle(engine: AsyncEngine) -> None:

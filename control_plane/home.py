@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from sqlalchemy import func, select
 
+from control_plane.artwork_keys import ArtworkKeys
 from control_plane.catalog import View, title_of, titles
 from control_plane.clock import Clock
 from control_plane.database import Database
@@ -50,10 +51,13 @@ class _Popular:
 class HomeRows:
     """The rows of the home page."""
 
-    def __init__(self, database: Database, watching: Watching, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, watching: Watching, clock: Clock, artwork: ArtworkKeys
+    ) -> None:
         self._database = database
         self._watching = watching
         self._clock = clock
+        self._artwork = artwork
         self._breakers = {"continue_watching": Breaker(), "popular": Breaker()}
         self._popular: dict[str, _Popular] = {}
 
@@ -146,11 +150,11 @@ class HomeRows:
         )
         async with self._database.reading() as session:
             rows = (await session.execute(wanted)).all()
-        return tuple(title_of(*row, drafts=False, brief=True) for row in rows)
+        return tuple(title_of(*row, self._artwork, drafts=False, brief=True) for row in rows)
 
     async def _newest(self, view: View) -> tuple[Title, ...]:
         """The plain fall-back."""
         wanted = titles(view).order_by(TitleRow.title_id.desc()).limit(ROW)
         async with self._database.reading() as session:
             rows = (await session.execute(wanted)).all()
-        return tuple(title_of(*row, drafts=False, brief=True) for row in rows)
+        return tuple(title_of(*row, self._artwork, drafts=False, brief=True) for row in rows)

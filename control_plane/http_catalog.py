@@ -15,7 +15,7 @@ from media.accounts import Plain, Request
 from media.api import Home, NewTitle, Title, TitleChange, TitlePage
 from media.ids import Name, ProfileId, TitleId
 from media.inventory import sha256_of
-from runtime.api import Call, has_tag
+from runtime.api import Call, Caller, has_tag
 
 
 class ViewQuery(Request):
@@ -101,7 +101,13 @@ class CatalogHttp:
         return response
 
     async def _view(self, call: Call, profile_id: str | None) -> View:
-        """What the caller sees. Raises Problem `unknown_profile`."""
-        age = await self._profiles.age(call.who.user_id, profile_id)
-        drafts = call.who.role in OPERATORS and profile_id is None
-        return View(self._clock(), drafts=drafts, age=age)
+        return await view_of(call.who, profile_id, self._profiles, self._clock)
+
+
+async def view_of(
+    who: Caller, profile_id: str | None, profiles: UserProfiles, clock: Clock
+) -> View:
+    """What the caller sees: drafts, to operators who name no profile. Raises Problem
+    `unknown_profile`."""
+    age = await profiles.age(who.user_id, profile_id)
+    return View(clock(), drafts=who.role in OPERATORS and profile_id is None, age=age)

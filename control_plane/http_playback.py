@@ -15,7 +15,7 @@ from control_plane.playback import Playback, Playing
 from control_plane.profiles import UserProfiles
 from control_plane.watching import Watching
 from media.accounts import Request
-from media.api import Heartbeat, History, NewSession, Session, SteerAnswer
+from media.api import Heartbeat, History, NewSession, Position, Session, SteerAnswer
 from media.fleet import ClientAddress
 from media.ids import Name, ProfileId
 from media.inventory import content_type
@@ -55,6 +55,13 @@ class ProfileQuery(Request):
     """Whose history; the account's own without one."""
 
     profile_id: ProfileId | None = None
+
+
+class EndQuery(Request):
+    """`DELETE /v1/sessions/{session_id}`: where the player was, if it knows. A page that closes has
+    no time for a heartbeat before it."""
+
+    position_s: Position | None = None
 
 
 class ManifestQuery(BaseModel):
@@ -108,7 +115,8 @@ class PlaybackHttp:
         await self._watching.forget(user_id, profile_id, call.path["title_id"])
 
     async def end(self, call: Call) -> None:
-        await self._playback.end(call.path["session_id"], call.who)
+        position_s = call.query(EndQuery).position_s
+        await self._playback.end(call.path["session_id"], call.who, position_s)
 
     async def steer(self, call: Call) -> SteerAnswer:
         query = call.query(SteerQuery)

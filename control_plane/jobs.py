@@ -9,7 +9,7 @@ has failed; one that an encoder hands back, because it has to stop, has not ende
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_plane.bell import Bell
@@ -17,9 +17,9 @@ from control_plane.catalog import live_title, publish
 from control_plane.clock import Clock
 from control_plane.database import Database
 from control_plane.housekeeping import LEFTOVERS
-from control_plane.packages import read_inventory
+from control_plane.packages import dumped, read_inventory
 from control_plane.parts import subtitles_of
-from control_plane.tables import JobRow, PackageRow, UploadRow
+from control_plane.tables import JobRow, PackageRow, TitleRow, UploadRow
 from media.api import (
     Beside,
     Job,
@@ -33,7 +33,7 @@ from media.api import (
     Progress,
 )
 from media.ids import new_id
-from media.inventory import Inventory
+from media.inventory import POSTER, Inventory
 from media.objects import ObjectStore
 from media.protection import Protection, Scheme, derived
 from runtime.errors import Problem
@@ -173,6 +173,8 @@ class Jobs:
             # Of two encodes that run side by side, that of the later upload stays.
             if title.package_id is None or title.package_id < row.package_id:
                 title.package_id = row.package_id
+            await session.flush()
+            await session.execute(_supersede(title, self._clock()))
             if row.publish:
                 publish(title, self._clock)
             _note(row, Progress(stage="done", fraction=1.0))
@@ -301,7 +303,9 @@ class Jobs:
             duration_s=inventory.duration_s,
             max_height=max(heights, default=None),
             total_bytes=inventory.total_bytes,
+            renditions=dumped(inventory),
             encryption=next((r.locked.scheme for r in inventory.renditions if r.locked), ""),
+            poster_sha256=next((f.sha256 for f in inventory.files if f.path == POSTER), ""),
             created_at=self._clock(),
         )
 
@@ -319,6 +323,13 @@ class Jobs:
 def _silent(now: datetime) -> ColumnElement[bool]:
     """Jobs whose encoder has let its lease run out."""
     return and_(JobRow.state == "running", JobRow.lease_expires_at < now)
+
+
+def _supersede(title: TitleRow, now: datetime) -> Update:
+    """Of the title's packages, those that do not play are noted as such."""
+    others = and_(PackageRow.title_id == title.title_id, PackageRow.package_id != title.package_id)
+    noted = update(PackageRow).where(others, PackageRow.superseded_at.is_(None))
+    return noted.values(superseded_at=now)
 
 
 def job_of(row: JobRow) -> Job:

@@ -1,10 +1,12 @@
 """Packages as the store has them: inventories checked, and remembered with their MPD."""
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from media.fleet import RenditionRef
 from media.inventory import (
     INVENTORY_NAME,
     MAX_INVENTORY_BYTES,
@@ -59,6 +61,19 @@ class Packages:
         if sha256_of(raw) != entry.sha256:
             raise Problem("not_in_package", "The package's MPD is not the one of its inventory.")
         return Manifests(inventory, raw.decode())
+
+
+def dumped(inventory: Inventory) -> str:
+    """The bytes of its renditions, as the database has them."""
+    return json.dumps(
+        {r.rendition_id: r.total_bytes + r.file_list.bytes for r in inventory.renditions}
+    )
+
+
+def renditions_of(text: str) -> tuple[RenditionRef, ...]:
+    """The renditions of what `dumped` has written; none of an empty text."""
+    listed = json.loads(text) if text else {}
+    return tuple(RenditionRef(rendition_id=name, bytes=size) for name, size in listed.items())
 
 
 async def read_inventory(

@@ -41,6 +41,7 @@ from media.inventory import package_prefix
 from media.keys import Identity
 from media.protection import LicenceRequest, keys_of, licence
 from media.token import LEEWAY_S, PathClaims, sign_path_token
+from runtime import tracing
 from runtime.api import Caller
 from runtime.errors import Problem
 from runtime.log import logger
@@ -128,8 +129,14 @@ class Playback:
         `too_many_streams` for what the title, the profile or the plan forbids; `unknown_region`,
         `region_not_simulated`, `purged`, `no_appliance`, `steering_unavailable`.
         """
-        now = self._clock()
         session_id = new_id("ses")
+        with tracing.session(session_id):
+            return await self._start(session_id, new, caller, address)
+
+    async def _start(
+        self, session_id: str, new: NewSession, caller: Caller, address: str | None
+    ) -> Session:
+        now = self._clock()
         async with self._database.reading() as session:
             wanted = await look_up(session, new, caller)
         check_title(wanted.window, wanted.age, now)
@@ -199,15 +206,17 @@ class Playback:
         ranking = RankAnswer.model_validate_json(row.ranking)
         return self._session(row, package, ranking, resume_s)
 
-    async def end(self, session_id: str, caller: Caller) -> None:
-        """The session's manifests are gone. When an operator ends it, appliances refuse its token
-        too, within seconds; a viewer who is done needs no such word to the whole fleet. Raises
-        Problem `unknown_session`, `steering_unavailable`."""
+    async def end(self, session_id: str, caller: Caller, position_s: float | None = None) -> None:
+        """The session's manifests are gone, and its player was last at `position_s`. When an
+        operator ends it, appliances refuse its token too, within seconds; a viewer who is done
+        needs no such word to the whole fleet. Raises Problem `unknown_session`,
+        `steering_unavailable`."""
         async with self._database.reading() as session:
             row = await self._own(session, session_id, caller)
         if caller.role in OPERATORS:
             await self._revoke(row)
         async with self._database.writing() as session:
+            await self._watching.at(session, row, Heartbeat(position_s=position_s))
             await session.execute(delete(SessionRow).where(SessionRow.session_id == session_id))
         await self._streams.end(row.user_id, session_id, row.streams)
 

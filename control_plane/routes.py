@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from control_plane.http_accounts import AccountsHttp, AuditQuery, UserQuery
+from control_plane.http_artwork import ArtworkHttp
 from control_plane.http_catalog import CatalogHttp, HomeQuery, TitleQuery, ViewQuery
-from control_plane.http_fleet import FleetHttp
+from control_plane.http_fleet import FleetHttp, MachinesQuery
 from control_plane.http_jobs import JobsHttp, LeaseQuery
 from control_plane.http_playback import (
+    EndQuery,
     HistoryQuery,
     ManifestQuery,
     PlaybackHttp,
@@ -18,6 +20,7 @@ from control_plane.http_playback import (
 )
 from control_plane.http_self import SelfHttp
 from control_plane.http_uploads import UploadsHttp
+from control_plane.pictures import MAX_BYTES as MAX_PICTURE_BYTES
 from control_plane.roles import ADMINS, ENCODERS, OPERATORS, STEERING, VIEWERS
 from media.accounts import (
     ApiKeys,
@@ -66,15 +69,33 @@ from media.api import (
     TitlePage,
     Upload,
 )
-from media.fleet import DrainRequest, PackageList, Roster
+from media.enrolment import (
+    Enrolled,
+    Enrolment,
+    Invitations,
+    MachineKeys,
+    MadeInvitation,
+    NewInvitation,
+)
+from media.fleet import (
+    DrainRequest,
+    FillPlan,
+    FillStatus,
+    PackageList,
+    Pin,
+    PinRequest,
+    Roster,
+)
 from media.ids import (
     LANGUAGE,
     ApiKeyId,
     DeviceId,
     JobId,
     Name,
+    PackageId,
     ProfileId,
     SessionId,
+    Sha256,
     TitleId,
     UploadId,
     UserId,
@@ -87,6 +108,7 @@ from runtime.openapi import described
 
 VERSION = "1"
 
+OfAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 PLAN: dict[str, Any] = {"plan": Name}
 USER: dict[str, Any] = {"user_id": UserId}
 DEVICE: dict[str, Any] = {"device_id": DeviceId}
@@ -97,8 +119,11 @@ UPLOAD: dict[str, Any] = {"upload_id": UploadId}
 PART = UPLOAD | {"number": Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")]}
 SUBTITLES = UPLOAD | {"language": Annotated[str, Field(pattern=f"^{LANGUAGE.pattern}$")]}
 JOB: dict[str, Any] = {"job_id": JobId}
+APPLIANCE: dict[str, Any] = {"appliance": Name}
+PACKAGE: dict[str, Any] = {"package_id": PackageId}
 SESSION: dict[str, Any] = {"session_id": SessionId}
-MANIFEST = SESSION | {"key": Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]}
+MANIFEST = SESSION | {"key": OfAddress}
+ARTWORK = TITLE | {"sha256": Sha256, "key": OfAddress}
 
 PART_PATH = "/v1/uploads/{upload_id}/parts/{number}"
 WAITING = frozenset(
@@ -120,6 +145,7 @@ MAX_COMPLETE_BYTES = 2 * 1024 * 1024
 def table(
     accounts: AccountsHttp,
     catalog: CatalogHttp,
+    artwork: ArtworkHttp,
     uploads: UploadsHttp,
     jobs: JobsHttp,
     playback: PlaybackHttp,
@@ -130,6 +156,7 @@ def table(
     routes = [
         *_accounts(accounts),
         *_catalog(catalog, playback),
+        *_artwork(artwork),
         *_uploads(uploads),
         *_jobs(jobs),
         *_sessions(playback),
@@ -163,7 +190,7 @@ def _priority(route: Route) -> str:
         return ""
     if route.path.startswith(FIRST):
         return "first"
-    return "second" if route.roles >= VIEWERS else "third"
+    return "second" if not route.roles or route.roles >= VIEWERS else "third"
 
 
 # One line a route where it fits: this is a table.
@@ -249,6 +276,23 @@ def _catalog(on: CatalogHttp, playback: PlaybackHttp) -> list[Route]:
     ]
 
 
+def _artwork(on: ArtworkHttp) -> list[Route]:
+    where = "/v1/titles/{title_id}/artwork"
+    gone = ("unknown_title", "unknown_artwork", "store_unavailable")
+    return [
+        Route("GET", where, on.get, "A title's picture", params=TITLE, query=ViewQuery,
+              roles=VIEWERS, errors=(*gone, "unknown_profile"), media_type="image/*"),
+        Route("GET", where + "/{sha256}/{key}", on.at, "The same, by its `artwork_url`",
+              params=ARTWORK, errors=(*gone, "token_invalid"), media_type="image/*"),
+        Route("PUT", where, on.put, "Gives a title a picture: JPEG, PNG or WebP", params=TITLE,
+              takes="application/octet-stream", max_body_bytes=MAX_PICTURE_BYTES, answer=Title,
+              roles=OPERATORS,
+              errors=("unknown_title", "bad_artwork", "store_unavailable", "disk_full")),
+        Route("DELETE", where, on.delete, "A title has the picture of its film again",
+              params=TITLE, answer=Title, roles=OPERATORS, errors=("unknown_title",)),
+    ]
+
+
 def _uploads(on: UploadsHttp) -> list[Route]:
     return [
         Route("POST", "/v1/titles/{title_id}/uploads", on.start, "Opens an upload of a master",
@@ -307,7 +351,7 @@ def _sessions(on: PlaybackHttp) -> list[Route]:
     refused = (*unknown, "token_invalid", "not_in_package", "store_unavailable")
     return [
         Route("POST", "/v1/sessions", on.start, "Plays a title", body=NewSession, answer=Session,
-              status=201, roles=VIEWERS,
+              status=201, roles=VIEWERS, traced="starts",
               errors=("unknown_title", "unknown_profile", "title_not_ready", "not_available",
                       "too_mature", "not_in_region", "not_in_plan", "too_many_streams",
                       "unknown_region", "region_not_simulated", "no_appliance", "purged",
@@ -322,7 +366,7 @@ def _sessions(on: PlaybackHttp) -> list[Route]:
         Route("DELETE", "/v1/history/{title_id}", on.forget, "Takes a title out of the history",
               params=TITLE, query=ProfileQuery, roles=VIEWERS, errors=("unknown_profile",)),
         Route("DELETE", "/v1/sessions/{session_id}", on.end, "Ends a session", params=SESSION,
-              roles=VIEWERS, errors=(*unknown, "steering_unavailable")),
+              query=EndQuery, roles=VIEWERS, errors=(*unknown, "steering_unavailable")),
         Route("GET", hls, on.multivariant, "The HLS multivariant playlist", params=MANIFEST,
               query=ManifestQuery, errors=refused, media_type=CONTENT_TYPES["m3u8"]),
         Route("GET", mpd, on.mpd, "The DASH MPD", params=MANIFEST, query=ManifestQuery,
@@ -344,8 +388,34 @@ def _fleet(catalog: CatalogHttp, on: FleetHttp) -> list[Route]:
         Route("GET", "/v1/fleet", on.roster, "The latest reports", answer=Roster, roles=OPERATORS,
               errors=away),
         Route("PUT", "/v1/fleet/{appliance}/drain", on.drain, "Drains an appliance, or restores it",
-              params={"appliance": Name}, body=DrainRequest, roles=OPERATORS,
+              params=APPLIANCE, body=DrainRequest, roles=OPERATORS,
               errors=(*away, "unknown_appliance")),
+        Route("DELETE", "/v1/fleet/{appliance}", on.forget, "Trusts an appliance's key no more",
+              params=APPLIANCE, roles=OPERATORS, errors=("unknown_appliance",)),
+        Route("POST", "/v1/invitations", on.invite, "Lets one machine join, once",
+              body=NewInvitation, answer=MadeInvitation, status=201, roles=OPERATORS,
+              errors=(*away, "name_taken", "too_many")),
+        Route("GET", "/v1/invitations", on.invitations, "Who may join, or just did",
+              answer=Invitations, roles=OPERATORS),
+        Route("DELETE", "/v1/invitations/{appliance}", on.withdraw, "Withdraws an invitation",
+              params=APPLIANCE, roles=OPERATORS, errors=("unknown_invitation",)),
+        Route("POST", "/v1/enrolments", on.enrol, "A machine joins, by its invitation's token",
+              body=Enrolment, answer=Enrolled, status=201,
+              errors=("invitation_invalid", "invitation_expired", "invitation_used", "name_taken",
+                      "token_invalid", "token_expired", "too_many_attempts", "unavailable",
+                      "bad_settings")),
+        Route("GET", "/v1/machines", on.machines, "The keys of appliances, by long poll",
+              query=MachinesQuery, answer=MachineKeys, roles=STEERING),
+        Route("GET", "/v1/fleet/{appliance}/plan", on.plan, "What the appliance is to hold",
+              params=APPLIANCE, answer=FillPlan, roles=OPERATORS,
+              errors=(*away, "unknown_appliance")),
+        Route("GET", "/v1/fills", on.fills, "How far the plans are filled", answer=FillStatus,
+              roles=OPERATORS, errors=away),
+        Route("POST", "/v1/fills/{package_id}", on.pin, "Pins a package: plans have it first",
+              params=PACKAGE, body=PinRequest, answer=Pin, roles=OPERATORS,
+              errors=(*away, "unknown_site", "unknown_region", "purged", "too_many")),
+        Route("DELETE", "/v1/fills/{package_id}", on.unpin, "Lifts the pin of a package",
+              params=PACKAGE, roles=OPERATORS, errors=away),
         Route("POST", "/v1/purges", on.purge, "Has all appliances drop a title, package or pattern",
               body=NewPurge, answer=PurgeDetails, status=201, roles=OPERATORS, errors=away),
         Route("GET", "/v1/purges", on.purges, "Purges, the newest first", answer=PurgeJobs,

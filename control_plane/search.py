@@ -30,10 +30,22 @@ def words_of(text: str) -> list[str]:
 
 async def index(session: AsyncSession, title_id: str, said: Iterable[str]) -> None:
     """The title is found by what is said of it, and by nothing that was said before."""
-    words = sorted({word for one in said for word in words_of(one)})[:MAX_WORDS]
-    given = {"number": _number(title_id), "id": title_id, "words": " ".join(words)}
+    given = _entry(title_id, said)
     for statement in _STATEMENTS[session.get_bind().dialect.name][:2]:
         await _execute(session, statement, given)
+
+
+async def index_fresh(session: AsyncSession, titles: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """These titles, which the index does not have, are found by what is said of them."""
+    insert = _STATEMENTS[session.get_bind().dialect.name][1]
+    asked = insert.compile().params
+    entries = [_entry(*title) for title in titles]
+    await session.execute(insert, [{name: entry[name] for name in asked} for entry in entries])
+
+
+async def forget_all(session: AsyncSession) -> None:
+    """Nothing is in the index."""
+    await session.execute(text("DELETE FROM title_search"))
 
 
 async def forget(session: AsyncSession, title_id: str) -> None:
@@ -55,6 +67,11 @@ def matching(dialect: str, q: str) -> ColumnElement[bool]:
 async def _execute(session: AsyncSession, statement: TextClause, given: dict[str, object]) -> None:
     """With as much of what is given as the statement asks for."""
     await session.execute(statement, {name: given[name] for name in statement.compile().params})
+
+
+def _entry(title_id: str, said: Iterable[str]) -> dict[str, object]:
+    words = sorted({word for one in said for word in words_of(one)})[:MAX_WORDS]
+    return {"number": _number(title_id), "id": title_id, "words": " ".join(words)}
 
 
 def _query(dialect: str, words: list[str]) -> str:

@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
+from control_plane.pictures import MAX_BYTES, picture_of
 from media.api import MAX_MASTER_BYTES, CompleteUpload, DonePart, Job, NewUpload, Part, Upload
 from media.protection import Scheme
 from runtime.client import Client
@@ -47,6 +48,20 @@ def master_size(path: Path) -> int:
     if size > MAX_MASTER_BYTES:
         raise Problem("bad_request", f"{path} is larger than {MAX_MASTER_BYTES >> 40} TiB.")
     return size
+
+
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture. Raises Problem, in one plain sentence, for what cannot be sent."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Problem("bad_request", f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        picture_of(raw)
+    except Problem as problem:
+        raise Problem(problem.code, f"{path}: {problem.detail}") from None
+    return raw
 
 
 async def send_master(

@@ -37,6 +37,15 @@ class ControlPlaneSettings(Settings):
     steering_url: str = Field(
         "http://127.0.0.1:8081", pattern=r"^https?://[^\s?#]+$", description="Where steering is."
     )
+    steering_public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where machines that enrol reach steering; empty: as we do.",
+    )
+    fill_credentials_file: str = Field(
+        "",
+        description="File with the store's key (AWS_…=…) for machines that enrol; empty: none.",
+    )
     web: str = Field("", description="Folder of the pages; empty: the repository's web/.")
     simulate_regions: bool = Field(
         True, description="Whether a session may name a region instead of being placed by address."

@@ -63,6 +63,12 @@ class Standby:
         except (OSError, ValueError) as error:
             logger().warning("standby_unreadable", path=str(path), why=type(error).__name__)
 
+    @property
+    def sites(self) -> frozenset[str]:
+        """The sites of the copy; none without one."""
+        geography = self._geography
+        return frozenset(site.id for site in geography.sites) if geography else frozenset()
+
     async def follow(self) -> None:
         """Looks for ever."""
         while True:

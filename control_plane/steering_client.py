@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from control_plane.clock import Clock
 from media.fleet import (
     DrainRequest,
+    FillPlan,
+    FillStatus,
+    Pin,
+    PinRequest,
     PurgeTarget,
     RankAnswer,
     RankRequest,
@@ -17,6 +21,7 @@ from media.fleet import (
     TombstoneRequest,
 )
 from media.keys import Identity
+from media.places import Geography
 from media.purges import PurgeDetails, PurgeJobs
 from media.token import sign_machine_token
 from runtime.client import Client
@@ -31,6 +36,8 @@ REUSED_S = 10  # of the two minutes that a machine's token lives
 # own token is refused, say) is between the two services.
 PASSED_ON = {
     "unknown_region",
+    "unknown_site",
+    "too_many",
     "unknown_appliance",
     "unknown_purge",
     "purged",
@@ -73,6 +80,14 @@ class SteeringClient:
         except Problem as problem:
             raise _passed_on(problem) from None
 
+    async def sites(self) -> frozenset[str]:
+        """The sites that steering knows."""
+        try:
+            geography = Geography.model_validate_json(await self.geography())
+        except ValidationError:
+            raise Problem("steering_unavailable", "Steering's map is not one.") from None
+        return frozenset(site.id for site in geography.sites)
+
     async def roster(self) -> Roster:
         """The latest reports."""
         return await self._model("GET", "/v1/roster", Roster)
@@ -80,6 +95,23 @@ class SteeringClient:
     async def drain(self, appliance_id: str, request: DrainRequest) -> None:
         """The appliance drains, or serves again. Raises Problem `unknown_appliance`."""
         await self._raw("PUT", f"/v1/drains/{appliance_id}", request)
+
+    async def fills(self) -> FillStatus:
+        """How far the plans are filled."""
+        return await self._model("GET", "/v1/fills", FillStatus)
+
+    async def plan(self, appliance_id: str) -> FillPlan:
+        """What the appliance is to hold. Raises Problem `unknown_appliance`."""
+        return await self._model("GET", f"/v1/plans/{appliance_id}", FillPlan)
+
+    async def pin(self, package_id: str, request: PinRequest) -> Pin:
+        """The package is in plans before all others. Raises Problem `unknown_site`,
+        `unknown_region`, `purged` or `too_many`."""
+        return await self._model("POST", f"/v1/fills/{package_id}", Pin, request)
+
+    async def unpin(self, package_id: str) -> None:
+        """It is not, or not any more."""
+        await self._raw("DELETE", f"/v1/fills/{package_id}")
 
     async def entomb(self, package_id: str, request: TombstoneRequest) -> None:
         """No appliance serves or fills the package until then, and what they hold of it goes."""
@@ -117,7 +149,7 @@ class SteeringClient:
         except Problem as problem:
             raise _passed_on(problem) from None
 
-    async def _raw(self, method: str, path: str, body: BaseModel) -> None:
+    async def _raw(self, method: str, path: str, body: BaseModel | None = None) -> None:
         try:
             await self._client.call_raw(method, path, body=body)
         except Problem as problem:

@@ -159,9 +159,35 @@ class AuditRow(Base):
     request_id: Mapped[str] = mapped_column(String(64))
 
 
+class InvitationRow(Base):
+    """An appliance that may join once, by the SHA-256 of its token; `used_by` is its key then."""
+
+    __tablename__ = "invitations"
+
+    appliance_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    site: Mapped[str] = mapped_column(String(32))
+    token_sha256: Mapped[Digest]
+    used_by: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class MachineRow(Base):
+    """An appliance that enrolled, with its public key in hex; NULL: it was forgotten."""
+
+    __tablename__ = "machines"
+
+    appliance_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    site: Mapped[str] = mapped_column(String(32))
+    ed25519: Mapped[str | None] = mapped_column(String(64))
+    public_url: Mapped[str | None] = mapped_column(String(200))
+    changed_at: Mapped[datetime]
+
+
 class TitleRow(Base):
     """A catalog entry. `package_id` is the package that plays. `about` is what people read (JSON),
-    the columns after it what decides: regions are text with commas, NULL for everywhere."""
+    the columns after it what decides: regions are text with commas, NULL for everywhere.
+    `artwork` is the picture that it was given (see `control_plane.artwork`), empty for none."""
 
     __tablename__ = "titles"
 
@@ -174,6 +200,7 @@ class TitleRow(Base):
     available_from: Mapped[datetime | None]
     available_until: Mapped[datetime | None]
     state: Mapped[TitleState] = mapped_column(String(16), index=True)
+    artwork: Mapped[str] = mapped_column(String(90), default="")
     # No foreign key: packages point at titles, and a circle cannot be created in one go.
     package_id: Mapped[Id | None]
     created_at: Mapped[datetime]
@@ -238,7 +265,10 @@ class JobRow(Base):
 
 
 class PackageRow(Base):
-    """A package that stands in the store, as its inventory describes it. Never changed."""
+    """A package that stands in the store, as its inventory describes it. Never changed; since
+    `superseded_at` another one plays in its place, and this one goes once nobody can play it. One
+    without a poster has no digest of it. `renditions` has the bytes of each (a JSON object); empty:
+    it came before they were noted."""
 
     __tablename__ = "packages"
 
@@ -248,8 +278,21 @@ class PackageRow(Base):
     duration_s: Mapped[float] = mapped_column(Float)
     max_height: Mapped[int | None]
     total_bytes: Mapped[int]
+    renditions: Mapped[str] = mapped_column(Text, default="")
     encryption: Mapped[str] = mapped_column(String(4), default="")
+    poster_sha256: Mapped[Digest] = mapped_column(default="")
     created_at: Mapped[datetime]
+    superseded_at: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class RestoreRow(Base):
+    """A backup was restored: of what was made between the two moments the store may have things
+    that the database does not know."""
+
+    __tablename__ = "restores"
+
+    restored_at: Mapped[datetime] = mapped_column(primary_key=True)
+    backup_at: Mapped[datetime]
 
 
 class SessionRow(Base):

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Select, and_, delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_plane.artwork_keys import ArtworkKeys
 from control_plane.catalog import View, title_of, titles
 from control_plane.clock import Clock
 from control_plane.database import Database
@@ -32,9 +33,10 @@ _Found = Select[TitleRow, PackageRow | None, JobRow | None, WatchedRow]
 class Watching:
     """All histories. One without a profile is the account's own."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, artwork: ArtworkKeys) -> None:
         self._database = database
         self._clock = clock
+        self._artwork = artwork
         # In one step: the same film may be started twice at the same time.
         begin = database.insert(WatchedRow)
         new = begin.excluded
@@ -88,7 +90,7 @@ class Watching:
             wanted = wanted.where((WatchedRow.watched_at < moment) | same)
         async with self._database.reading() as session:
             rows = (await session.execute(wanted.limit(limit + 1))).all()
-        found = [_entry(*row, view=view) for row in rows[:limit]]
+        found = [self._entry(*row, view=view) for row in rows[:limit]]
         last = rows[limit - 1][3] if len(rows) > limit else None
         return History(watched=tuple(found), next_cursor=write_cursor(last) if last else None)
 
@@ -103,7 +105,7 @@ class Watching:
         )
         async with self._database.reading() as session:
             rows = (await session.execute(wanted)).all()
-        return tuple(_entry(*row, view=view) for row in rows)
+        return tuple(self._entry(*row, view=view) for row in rows)
 
     async def forget(self, user_id: str, profile_id: str | None, title_id: str) -> None:
         """The title is not in the history."""
@@ -115,6 +117,22 @@ class Watching:
                     WatchedRow.title_id == title_id,
                 )
             )
+
+    def _entry(
+        self,
+        title: TitleRow,
+        package: PackageRow | None,
+        job: JobRow | None,
+        row: WatchedRow,
+        *,
+        view: View,
+    ) -> Watched:
+        return Watched(
+            title=title_of(title, package, job, self._artwork, drafts=view.drafts, brief=True),
+            position_s=row.position_s,
+            finished=row.finished,
+            watched_at=row.watched_at,
+        )
 
 
 def write_cursor(row: WatchedRow) -> str:
@@ -138,22 +156,6 @@ def _watched(user_id: str, profile_id: str | None, view: View) -> _Found:
         .join(WatchedRow, WatchedRow.title_id == TitleRow.title_id)
         .where(WatchedRow.user_id == user_id, WatchedRow.profile_id == (profile_id or ""))
         .order_by(WatchedRow.watched_at.desc(), WatchedRow.title_id.desc())
-    )
-
-
-def _entry(
-    title: TitleRow,
-    package: PackageRow | None,
-    job: JobRow | None,
-    row: WatchedRow,
-    *,
-    view: View,
-) -> Watched:
-    return Watched(
-        title=title_of(title, package, job, drafts=view.drafts, brief=True),
-        position_s=row.position_s,
-        finished=row.finished,
-        watched_at=row.watched_at,
     )
 
 

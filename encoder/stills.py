@@ -18,12 +18,12 @@ from ffmpeg.nodes import FilterableStream
 from encoder.recipe import Recipe, VideoOutput
 from encoder.settings import EncoderSettings
 from media.dash import Thumbnails
+from media.inventory import POSTER
 from media.webvtt import Cue, write_webvtt
 from runtime import programs
 from runtime.child import run_child
 
 FOLDER = "thumbs"
-POSTER = "poster.jpg"
 GRID = (5, 5)
 MOST = 720  # small pictures: one every ten seconds of a film of two hours
 _HEIGHT = 90
@@ -117,7 +117,7 @@ def _poster_argv(recipe: Recipe, package: Path) -> list[str]:
     chosen = chosen.filter("thumbnail", n=min(_POSTER_OF, max(2, (gops - first) // each)))
     shown = chosen.filter("scale", best.width, best.height, out_range="full")
     shown = shown.filter("format", "yuvj420p")
-    return _jpeg(shown, str(package / FOLDER / POSTER), quality=3, most=1)
+    return _jpeg(shown, str(package / POSTER), quality=3, most=1)
 
 
 def _jpeg(pictures: FilterableStream, path: str, *, quality: int, most: int) -> list[str]:

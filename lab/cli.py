@@ -1,5 +1,6 @@
 """`nearcast bench`: us beside our peers, on this machine."""
 
+import asyncio
 import contextlib
 import enum
 import tempfile
@@ -173,6 +174,59 @@ def control(
     _run("control", run, "", case or [], Effort(pairs, seconds), doc=False, json=json)
 
 
+@bench.command()
+def play(
+    players: Annotated[
+        int, typer.Option("--players", min=1, max=20_000, help="Virtual players, in all regions.")
+    ] = 1000,
+    over: Annotated[
+        float, typer.Option("--over", min=0, max=3600, help="Seconds in which they arrive.")
+    ] = 20.0,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            "--speed",
+            min=0.1,
+            max=100,
+            help="Of their clocks; else a film takes 40 s.",
+        ),
+    ] = None,
+    buffer: Annotated[
+        float, typer.Option("--buffer", min=4, max=120, help="Seconds that they load ahead.")
+    ] = 20.0,
+    film: Annotated[
+        Path | None,
+        typer.Option("--film", exists=True, dir_okay=False, help="A film; else one is made."),
+    ] = None,
+    film_s: Annotated[
+        float, typer.Option("--film-s", min=4, max=3600, help="Seconds of the film that is made.")
+    ] = 40.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of arrivals and regions.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Thousands of players watch a film of a CDN that runs for it on this machine.
+
+    Each opens a session, chooses its rungs by BOLA, and follows steering: starts, stalls, bit rates
+    and bytes are counted, and what the players themselves cost. Ends with 1 when a bar is missed.
+
+    Example: nearcast bench play --players 2000 --over 40
+    """
+    import uvloop
+
+    from lab.play import Crowd, bench_play
+
+    crowd = Crowd(players, over, speed, buffer, seed)
+    chosen_film = film.resolve() if film else None
+
+    async def run(
+        against: str, cases: Sequence[str], effort: Effort, tell: Callable[[str], None]
+    ) -> list[Row]:
+        with tempfile.TemporaryDirectory(prefix="nearcast-play-") as folder:
+            return await bench_play(crowd, chosen_film, Path(folder), film_s, tell)
+
+    _run("play", run, "", [], Effort(1, 0), doc=False, json=json, loop=uvloop.run)
+
+
 @app.command()
 def chaos(
     scenario: Annotated[
@@ -263,6 +317,7 @@ def _run(
     *,
     doc: bool,
     json: bool,
+    loop: Callable[[Coroutine[Any, Any, list[Row]]], list[Row]] = asyncio.run,
 ) -> None:
     """Measures, tells and, with `doc`, writes it down."""
     configure("lab", "bench", "error")
@@ -271,7 +326,7 @@ def _run(
         def tell(case: str) -> None:
             status.update(f"Measuring {case} …")
 
-        rows = perform(run(against, cases, effort, tell), json=json)
+        rows = perform(run(against, cases, effort, tell), json=json, run=loop)
     said = document(name, machine.describe(), rows)
     if doc:
         write_results(DOCS, against, effort, said)

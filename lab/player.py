@@ -1,9 +1,12 @@
 """A virtual player: plays a session as hls.js would, without a picture, and keeps book of stalls,
 of what it got from where, and of bytes that were not the package's.
 
-It buffers so many seconds ahead, takes the highest rung that its throughput allows, asks steering
-when its time has come, and leaves an appliance whose first byte takes too long, that stalls, or
-that sends something wrong, for as long as hls.js does.
+It buffers so many seconds ahead, takes the rung that BOLA takes (`lab.abr`), asks steering when its
+time has come, and leaves an appliance whose first byte takes too long, that stalls, or that sends
+something wrong, for as long as hls.js does.
+
+Its clock may run faster than ours: then it plays, asks and loses patience so many times as fast,
+but a connection has as long as ever to answer. All its times but that are by its own clock.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ from typing import Any
 
 import aiohttp
 
+from lab.abr import Bola
 from lab.playhead import Playhead
 from media.api import Session
 from media.fleet import SteeringManifest
@@ -24,8 +28,7 @@ from runtime.errors import Problem
 
 _PACKAGE = "http://package/"  # stands for whichever pathway serves
 _PENALTY_S = 300.0
-_SPEND = 0.7  # of its throughput, on the rung that it takes
-_NEWEST = 0.3  # the weight of a new reading
+_NEWEST = 0.3  # the weight of a new reading of its throughput, in what it tells steering
 _LONGEST_WAIT_S = 60.0  # without a pathway that answers, or for steering
 
 Open = Callable[[], Awaitable[Session]]
@@ -33,7 +36,7 @@ Open = Callable[[], Awaitable[Session]]
 
 @dataclass
 class Played:
-    """How it went. Times are in seconds since the first request."""
+    """How it went. Times are in seconds since the first request, by the player's clock."""
 
     region: str
     session_id: str = ""
@@ -41,6 +44,10 @@ class Played:
     position_s: float = 0.0
     stalls_s: list[float] = field(default_factory=list)
     bytes: int = 0
+    requests: int = 0
+    bytes_from: Counter[str] = field(default_factory=Counter)  # by appliance
+    rungs_s: dict[int, float] = field(default_factory=dict)  # of video, by bits a second
+    top_bps: int = 0  # the highest rung that it was offered
     segments: Counter[str] = field(default_factory=Counter)  # by appliance
     path: list[tuple[float, str]] = field(default_factory=list)  # who served from when on
     failed_requests: int = 0
@@ -52,16 +59,28 @@ class Played:
 class VirtualPlayer:
     """One viewer."""
 
-    def __init__(self, region: str, open_session: Open, *, buffer_s: float = 10.0) -> None:
-        """`buffer_s` is how far ahead it loads."""
+    def __init__(
+        self,
+        region: str,
+        open_session: Open,
+        *,
+        buffer_s: float = 10.0,
+        speed: float = 1.0,
+        packages: dict[str, Package] | None = None,
+    ) -> None:
+        """`buffer_s` is how far ahead it loads, and `speed` how many times as fast as ours its
+        clock runs. Players that share `packages` read an inventory once."""
         self.played = Played(region)
+        self._speed = speed
+        self._packages = {} if packages is None else packages
         self._open_session = open_session
         self._buffer_s = buffer_s
         self._began_s = time.monotonic()
         self._bases: dict[str, str] = {}
         self._order: list[str] = []
         self._left_until_s: dict[str, float] = {}
-        self._throughput_bps = 0.0
+        self._throughput_bps = self._latest_bps = self._video_bps = 0.0
+        self._bola: Bola | None = None
         self._package: Package | None = None
         self._playlists: dict[str, MediaPlaylist] = {}
 
@@ -81,13 +100,15 @@ class VirtualPlayer:
         self.played.session_id = session.session_id
         self._bases = {p.appliance_id: p.base_of(session.base_path) for p in session.pathways}
         self._order = list(self._bases)
+        self.played.requests += 2
         async with http.get(session.hls_url) as answer:
             answer.raise_for_status()
             listed = read_multivariant(await answer.text(), session.hls_url)
-        self._package = Package.parse(
-            await self._get(http, INVENTORY_NAME, sha256=session.inventory_sha256),
-            session.inventory_sha256,
-        )
+        sha256 = session.inventory_sha256
+        if sha256 not in self._packages:
+            raw = await self._get(http, INVENTORY_NAME, sha256=sha256)
+            self._packages[sha256] = Package.parse(raw, sha256)
+        self._package = self._packages[sha256]
         steering = asyncio.create_task(self._follow(http, listed), name="steering")
         try:
             await self._watch(http, listed)
@@ -97,6 +118,7 @@ class VirtualPlayer:
 
     async def _watch(self, http: aiohttp.ClientSession, listed: Multivariant) -> None:
         rungs = self._rungs(listed)
+        self.played.top_bps = _rate(rungs[-1])
         tracks = {"video": 0.0}
         if audio := self._audio(listed, rungs[0]):
             tracks["audio"] = 0.0
@@ -104,20 +126,29 @@ class VirtualPlayer:
         head = Playhead(0.0)
         while head.state != "ended":
             track = min(tracks, key=tracks.__getitem__)
-            path = audio if track == "audio" else self._path(self._rung(rungs).uri)
+            head.advance(self._now_s())
+            await self._sleep(head.buffer_s - self._buffer_s)
+            head.advance(self._now_s())
+            rung = rungs[self._choose(head.buffer_s) if track == "video" else 0]
+            path = audio if track == "audio" else self._path(rung.uri)
             playlist = await self._playlist(http, path)
             duration_s = sum(segment.duration_s for segment in playlist.segments)
             head.duration_s = min(head.duration_s or duration_s, duration_s)
             if numbers[track] == len(playlist.segments):
                 tracks[track] = float("inf")
                 if min(tracks.values()) == float("inf"):
-                    await asyncio.sleep(max(0.0, head.buffer_s))
+                    await self._sleep(head.buffer_s)
                     head.advance(self._now_s())
                 continue
-            head.advance(self._now_s())
-            await asyncio.sleep(max(0.0, head.buffer_s - self._buffer_s))
             segment = playlist.segments[numbers[track]]
             await self._get(http, segment.uri.removeprefix(_PACKAGE), segment=True)
+            if track == "video":
+                self._video_bps = self._latest_bps
+                seconds = self.played.rungs_s.get(_rate(rung), 0.0)
+                self.played.rungs_s[_rate(rung)] = seconds + segment.duration_s
+                if self._bola is None:
+                    rates = [_rate(one) for one in rungs]
+                    self._bola = Bola(rates, segment.duration_s, self._buffer_s)
             numbers[track] += 1
             tracks[track] += segment.duration_s
             if head.state == "starting" and min(tracks.values()) > 0:
@@ -140,9 +171,8 @@ class VirtualPlayer:
                 return self._path(one.uri)
         return ""
 
-    def _rung(self, rungs: list[Variant]) -> Variant:
-        fitting = [one for one in rungs if one.bandwidth <= _SPEND * self._throughput_bps]
-        return fitting[-1] if fitting else rungs[0]
+    def _choose(self, buffer_s: float) -> int:
+        return 0 if self._bola is None else self._bola.choose(buffer_s, self._video_bps)
 
     def _path(self, uri: str) -> str:
         """The file of the package at this address, whichever pathway it is of."""
@@ -167,9 +197,10 @@ class VirtualPlayer:
         while self._now_s() - began_s < _LONGEST_WAIT_S:
             here = self._pathway()
             if here is None:
-                await asyncio.sleep(0.1)
+                await self._sleep(0.1)
                 continue
             asked_s = self._now_s()
+            self.played.requests += 1
             try:
                 async with http.get(self._bases[here] + path) as answer:
                     answer.raise_for_status()
@@ -202,10 +233,11 @@ class VirtualPlayer:
     def _count(self, here: str, size: int, took_s: float) -> None:
         played = self.played
         played.bytes += size
+        played.bytes_from[here] += size
         played.segments[here] += 1
         if not played.path or played.path[-1][1] != here:
             played.path.append((round(self._now_s(), 2), here))
-        reading = 8 * size / max(took_s, 1e-3)
+        reading = self._latest_bps = 8 * size / max(took_s, 1e-3)
         mean = self._throughput_bps or reading
         self._throughput_bps = mean + _NEWEST * (reading - mean)
 
@@ -231,6 +263,7 @@ class VirtualPlayer:
             if self._throughput_bps:
                 query += f"&_HLS_throughput={round(self._throughput_bps)}"
             wait_s = _LONGEST_WAIT_S
+            self.played.requests += 1
             try:
                 async with http.get(f"{url}{'&' if '?' in url else '?'}{query}") as answer:
                     answer.raise_for_status()
@@ -240,10 +273,19 @@ class VirtualPlayer:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 self.played.unsteered += 1
                 wait_s = 2.0
-            await asyncio.sleep(wait_s)
+            await self._sleep(wait_s)
+
+    async def _sleep(self, seconds: float) -> None:
+        """By its own clock."""
+        if seconds > 0:
+            await asyncio.sleep(seconds / self._speed)
 
     def _now_s(self) -> float:
-        return time.monotonic() - self._began_s
+        return (time.monotonic() - self._began_s) * self._speed
+
+
+def _rate(rung: Variant) -> int:
+    return rung.average_bandwidth or rung.bandwidth
 
 
 def summary(played: Played) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A whole CDN on this machine whose parts can be killed, stopped and cut off, one by one.
 
 It stands as `nearcast up` stands: four appliances at three sites. But in front of every appliance
-there is a relay, and another between it and steering; and nobody starts a part again but us. The
-command line finds it in its data folder.
+there is a relay, and another between it and steering, unless nothing is to be cut off; and nobody
+starts a part again but us. The command line finds it in its data folder.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
+from pydantic import BaseModel
 
 from lab.machine import family
 from lab.relay import Relay
 from lab.world import make_keys
 from media.api import Title
-from media.fleet import Roster
+from media.fleet import Counters, Report, Roster
 from runtime.client import Client
 from runtime.console import signed_in
 from runtime.errors import Problem, problem_of
@@ -39,15 +40,23 @@ _TITLE = "Chaos"
 _FILLED_S = 60.0
 # Short times, so that what happens in minutes happens in a film of one.
 _STEERING = {"ttl_s": TTL_S, "report_interval_s": 1, "report_timeout_s": 4, "recovery_s": 4}
-_APPLIANCE = {"report_interval_s": 1, "plan_poll_s": 1}
+# A crowd comes from one address; it is silent, not dead, that an appliance is under its load.
+_CROWDED = {"report_interval_s": 1, "report_timeout_s": 15}
+_APPLIANCE = {"report_interval_s": 1, "plan_poll_s": 1, "max_connections_per_address": 20_000}
 _ENCODER = {"ladder": "apple", "preset": "ultrafast", "quality": "off"}
+
+
+class _State(BaseModel):
+    report: Report
 
 
 class Rig:
     """What runs, by name: `steering`, `control_plane`, and the appliances."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, cuttable: bool = True) -> None:
+        """`cuttable`: its appliances can be cut off, and the times of steering are short."""
         self.data = data
+        self._cuttable = cuttable
         self.title: Title | None = None
         self._argv: dict[str, list[str]] = {}
         self._daemons: dict[str, Daemon] = {}
@@ -107,7 +116,7 @@ class Rig:
         (self.data / "logs").mkdir(exist_ok=True)
         control, steering = _free("127.0.0.1"), _free("127.0.0.1")
         control_url, steering_url = f"http://127.0.0.1:{control}", f"http://127.0.0.1:{steering}"
-        self._plan("steering", "steering", _STEERING | {
+        self._plan("steering", "steering", (_STEERING if self._cuttable else _CROWDED) | {
             "listen": f"127.0.0.1:{steering}", "control_plane_url": control_url,
         })  # fmt: skip
         self._plan("control_plane", "control_plane", {
@@ -121,12 +130,15 @@ class Rig:
         appliances = {}
         for name, site, host in PLACES:
             port = _free(host)
-            front, back = Relay(host, (host, port)), Relay("127.0.0.1", ("127.0.0.1", steering))
-            self._relays[name] = front, back
-            appliances[name] = {"url": await front.start(), "admin_url": ""}
+            urls = f"http://{host}:{port}", steering_url
+            if self._cuttable:
+                relays = Relay(host, (host, port)), Relay("127.0.0.1", ("127.0.0.1", steering))
+                self._relays[name] = relays
+                urls = await relays[0].start(), await relays[1].start()
+            appliances[name] = {"url": urls[0], "admin_url": ""}
             self._plan(name, "appliance", _APPLIANCE | {
                 "site": site, "listen": f"{host}:{port}", "admin_listen": f"{host}:0",
-                "public_url": front.url, "steering_url": await back.start(),
+                "public_url": urls[0], "steering_url": urls[1],
             })  # fmt: skip
         await asyncio.gather(*(self._start(name) for name in (*names, "encoder")))
         for name in names:
@@ -134,6 +146,15 @@ class Rig:
         described = {"control_plane": control_url, "steering": steering_url,
                      "appliances": appliances, "pid": os.getpid()}  # fmt: skip
         (self.data / "run.json").write_text(json.dumps(described))
+
+    async def counters(self) -> dict[str, Counters]:
+        """What each appliance has done since it started, by its own account."""
+        said = {}
+        for name, _, _ in PLACES:
+            async with Client(self._daemons[name].urls["admin"]) as admin:
+                state = await admin.call("GET", "/v1/state", _State)
+            said[name] = state.report.counters
+        return said
 
     async def publish(self, film: Path) -> None:
         """The film is a title that every appliance holds; then the encoder has ended."""
@@ -174,10 +195,15 @@ class Rig:
 
 @asynccontextmanager
 async def standing(
-    data: Path, film: Path | None, film_s: float, tell: Callable[[str], None]
+    data: Path,
+    film: Path | None,
+    film_s: float,
+    tell: Callable[[str], None],
+    *,
+    cuttable: bool = True,
 ) -> AsyncIterator[Rig]:
     """A rig with one title, the film or a made one of `film_s`, until the block ends."""
-    rig = Rig(data)
+    rig = Rig(data, cuttable=cuttable)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(rig.stop)
         await rig.start(tell)

@@ -24,6 +24,7 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 TitleName = Annotated[Plain, Field(min_length=1, max_length=200)]
 Language = Annotated[str, StringConstraints(pattern=f"^{LANGUAGE.pattern}$", max_length=35)]
+Position = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]  # seconds of a film
 MAX_MASTER_BYTES = 2 * 1024**4
 MAX_PARTS = 10_000
 
@@ -75,7 +76,8 @@ class Encode(Answer):
 
 
 class Title(Answer):
-    """A catalog entry. `package_id` is the package that plays; None until one was encoded."""
+    """A catalog entry. `package_id` is the package that plays; None until one was encoded.
+    `artwork_url` is where its picture is, for those who see the title; no token goes along."""
 
     title_id: TitleId
     name: str
@@ -84,6 +86,7 @@ class Title(Answer):
     package_id: PackageId | None
     duration_s: float | None
     max_height: int | None
+    artwork_url: str | None = None
     created_at: AwareDatetime
     published_at: AwareDatetime | None
     job_id: JobId | None = None  # the latest encode
@@ -267,7 +270,7 @@ class Heartbeat(Request):
     """`POST /v1/sessions/{session_id}/heartbeat`: the session plays, and where it is, if the
     player knows. Rebuffers are those since the last one."""
 
-    position_s: float | None = Field(None, ge=0, le=10**6, allow_inf_nan=False)
+    position_s: Position | None = None
     rebuffers: int = Field(0, ge=0, le=1000)
     bitrate_bps: int | None = Field(None, ge=0, le=10**10)
 

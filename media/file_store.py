@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ import aiofiles
 from media.http_get import Take
 from media.objects import (
     CHUNK_BYTES,
+    PAGE,
     DonePart,
     ObjectInfo,
     ProgressFn,
@@ -89,11 +91,18 @@ class FileStore:
             status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(key)
-        return ObjectInfo(key, status.st_size)
+        return ObjectInfo(key, status.st_size, status.st_mtime)
 
     async def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        for info in await asyncio.to_thread(self._list, prefix):
-            yield info
+        walk = self._walk(prefix)
+        while page := await asyncio.to_thread(lambda: list(islice(walk, PAGE))):
+            for info in page:
+                yield info
+
+    async def list_folders(self, folder: str, after: str = "") -> AsyncIterator[str]:
+        for name, is_folder in await asyncio.to_thread(self._names, folder):
+            if is_folder and folder + name > after:
+                yield folder + name
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -200,19 +209,37 @@ class FileStore:
                 return
         raise StoreUnavailable(f"the store lost {path.parent}")
 
-    def _list(self, prefix: str) -> list[ObjectInfo]:
-        start = self.root / prefix.rpartition("/")[0]
-        if prefix and not start.resolve().is_relative_to(self.root.resolve()):
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects in the order of their keys; of folders those that are being gone through are
+        in memory, by name."""
+        start = prefix.rpartition("/")[0]
+        waiting = [iter([(f"{start}/" if start else "", True)])]
+        while waiting:
+            key, is_folder = next(waiting[-1], ("", None))
+            if is_folder is None:
+                waiting.pop()
+            elif is_folder:
+                names = self._names(key)
+                found = ((key + name, inner) for name, inner in names)
+                waiting.append(iter([(k, inner) for k, inner in found if _may_hold(k, prefix)]))
+            else:
+                with suppress(FileNotFoundError), _store_errors():  # deleted meanwhile
+                    status = (self.root / key).stat()
+                    if stat.S_ISREG(status.st_mode):
+                        yield ObjectInfo(key, status.st_size, status.st_mtime)
+
+    def _names(self, folder: str) -> list[tuple[str, bool]]:
+        """What is in a folder, in the order that keys have: folders with their slash, and True."""
+        path = self.root / folder
+        if not path.resolve().is_relative_to(self.root.resolve()):
             return []
-        found = []
-        for folder, inner, names in os.walk(start):
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            for name in names:
-                key = (Path(folder) / name).relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not name.startswith("."):
-                    with suppress(FileNotFoundError), _store_errors():  # deleted meanwhile
-                        found.append(ObjectInfo(key, (Path(folder) / name).stat().st_size))
-        return sorted(found, key=lambda info: info.key)
+        try:
+            with _store_errors(), os.scandir(path) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        named = ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in shown)
+        return sorted((f"{name}/" if inner else name, inner) for name, inner in named)
 
     def _sweep(self, before_s: float) -> None:
         if not self._unfinished.is_dir():
@@ -225,6 +252,11 @@ class FileStore:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _may_hold(key: str, prefix: str) -> bool:
+    """Whether the object, or one in the folder, has a key with this prefix."""
+    return key.startswith(prefix) or (key.endswith("/") and prefix.startswith(key))
 
 
 def _copy(source: BinaryIO, target: BinaryIO, progress: ProgressFn | None) -> None:

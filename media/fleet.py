@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from media.fill_window import FillWindow
 from media.ids import Name, PackageId, RenditionId, SessionId, Sha256, TitleId
 from media.pattern import Pattern
 
@@ -26,7 +27,10 @@ ClientAddress = Annotated[
     StringConstraints(pattern=r"^[0-9a-fA-F:.]{2,45}$"),
     AfterValidator(lambda text: ip_address(text) and text),  # ValueError: it only looks like one
 ]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # Ed25519, raw
 HealthState = Literal["serving", "strained", "draining", "out"]
+# No plan yet; something is missing, and its hours have not come; it is brought; all is held.
+PlanState = Literal["none", "waiting", "filling", "filled"]
 
 # A heartbeat is at most 2 KB (DESIGN.md); a larger body is refused before it is parsed.
 MAX_REPORT_BYTES = 2048
@@ -34,8 +38,15 @@ MAX_REPORT_BYTES = 2048
 MAX_STARVED = 3
 MAX_HELD = 200_000
 MAX_PLAN_ITEMS = 100_000
+MAX_RENDITIONS = 64  # of a package, as in its inventory
+# Of one message, 150 bytes each. An appliance that has sent more sends another message.
+MAX_SERVED = 20_000
+# Beyond this the readers of JSON disagree, and it is 9 petabytes.
+MAX_COUNT = 2**53
+MAX_PINS = 10_000
 # A day's worth for an operator who purges by the minute; an appliance goes through all at once.
 MAX_PURGE_ORDERS = 1000
+MAX_MACHINES = 20_000  # appliances whose keys travel, those that were forgotten too
 MAX_PURGED = 8  # the counts of one order are 50 bytes of the report's 2 KB
 
 
@@ -96,7 +107,8 @@ class Report(Wire):
 
     `notices_version` is that of the notices it has on disk. All purge orders up to `purged_serial`
     are obeyed: what they named is unlinked, and every live worker has let go of it. `purged` has
-    the counts of the latest of them.
+    the counts of the latest of them. What the plan misses is known of a package once its inventory
+    is here; before, it is one file, and as many bytes as the plan says.
     """
 
     appliance_id: Name
@@ -113,6 +125,9 @@ class Report(Wire):
     budget_bytes: int = Field(ge=0)
     used_bytes: int = Field(ge=0)
     plan_version: str = Field("", max_length=64)
+    plan_state: PlanState = "none"
+    plan_missing_files: int = Field(0, ge=0)
+    plan_missing_bytes: int = Field(0, ge=0)
     notices_version: int = Field(0, ge=0)
     purged_serial: int = Field(0, ge=0)
     purged: tuple[Purged, ...] = Field((), max_length=MAX_PURGED)
@@ -130,9 +145,11 @@ def fitting(report: Report) -> Report:
 
 class ReportAnswer(Wire):
     """The answer to a report: the sequence of the holdings that steering has of this boot. None, or
-    another than the last one sent, means that a snapshot is wanted."""
+    another than the last one sent, means that a snapshot is wanted. `within_s` is how soon the next
+    report is to come; 0: as the appliance likes."""
 
     holdings_sequence: int | None = None
+    within_s: float = Field(0.0, ge=0, le=60)
 
 
 class Held(Wire):
@@ -156,14 +173,44 @@ class Holdings(Wire):
     held: tuple[Held, ...] = Field(max_length=MAX_HELD)
 
 
+class Served(Wire):
+    """Bytes of a rendition that were sent to viewers since the appliance's boot, and how many of
+    them the last message that was taken told of: who has lost count, or has never heard of this
+    appliance before, counts from there."""
+
+    package_id: PackageId
+    rendition_id: RenditionId
+    bytes: int = Field(gt=0, le=MAX_COUNT)
+    told: int = Field(0, ge=0, le=MAX_COUNT)
+
+
+class Demand(Wire):
+    """What viewers took (`PUT /v1/demand/{appliance}`): the renditions of which more was sent since
+    the last message that was taken. A message that got lost costs nothing, one that comes twice or
+    late counts once."""
+
+    boot_id: str = Field(max_length=40)
+    sequence: int = Field(ge=0)
+    served: tuple[Served, ...] = Field(max_length=MAX_SERVED)
+
+
+class RenditionRef(Wire):
+    """A rendition of a package, and its bytes, file list included."""
+
+    rendition_id: RenditionId
+    bytes: int = Field(gt=0)
+
+
 class PackageRef(Wire):
-    """A published package, as the control plane lists it for placement."""
+    """A published package, as the control plane lists it for placement. Without `renditions` it can
+    be placed as a whole only."""
 
     title_id: TitleId
     package_id: PackageId
     inventory_sha256: Sha256
     total_bytes: int = Field(gt=0)
     published_at: AwareDatetime
+    renditions: tuple[RenditionRef, ...] = Field((), max_length=MAX_RENDITIONS)
 
 
 class PackageList(Wire):
@@ -173,12 +220,18 @@ class PackageList(Wire):
 
 
 class PlanItem(Wire):
-    """A package to hold; `renditions` None means all of them."""
+    """A package to hold; `renditions` None means all of them, `bytes` in all. An urgent one is
+    filled outside the window, too. `sources` are appliances of `Plan.peers` to ask before all
+    others, in order; `why` is for people."""
 
     title_id: TitleId
     package_id: PackageId
     inventory_sha256: Sha256
     renditions: tuple[RenditionId, ...] | None = None
+    bytes: int = Field(0, ge=0)
+    urgent: bool = False
+    sources: tuple[Name, ...] = Field((), max_length=8)
+    why: str = Field("", max_length=80)
 
 
 class Peer(Wire):
@@ -192,13 +245,79 @@ class Peer(Wire):
 class Plan(Wire):
     """Desired state of one appliance (`GET /v1/plans/{appliance}`, ETag = `version`).
 
-    Items come in the order in which they are to be filled; peers in the order to ask.
+    Items come in the order in which they are to be filled; peers in the order to ask. Without a
+    window they are filled at any time, without a rate as fast as it goes.
     """
 
     appliance_id: Name
     version: str = Field(max_length=64)
     items: tuple[PlanItem, ...] = Field(max_length=MAX_PLAN_ITEMS)
     peers: tuple[Peer, ...] = Field((), max_length=256)
+    window: FillWindow | None = None
+    rate_bps: int | None = Field(None, gt=0)
+
+
+class FillPlan(Plan):
+    """A plan, as operators see it (`GET /v1/fleet/{appliance}/plan` of the control plane)."""
+
+
+class PinRequest(Wire):
+    """`POST /v1/fills/{package}` of steering: the package is in the plans, before all that viewers
+    ask for. `sites` and `regions` name where; neither means everywhere. `boost` is how many times
+    its bytes viewers are expected to take in a day before they have shown it themselves."""
+
+    urgent: bool = True
+    sites: tuple[Name, ...] = Field((), max_length=1000)
+    regions: tuple[Name, ...] = Field((), max_length=1000)
+    boost: float = Field(0.0, ge=0, le=1_000_000)
+
+
+class Pin(PinRequest):
+    """A pin that stands."""
+
+    package_id: PackageId
+    made_at: AwareDatetime
+
+
+class ApplianceFill(Wire):
+    """How far an appliance is with its plan, by its latest report. Of an appliance that has not
+    asked for its plan since steering began, `items` and `wanted_bytes` are 0."""
+
+    appliance_id: Name
+    site: Name
+    region: Name
+    alive: bool
+    state: PlanState
+    plan_version: str
+    is_current: bool  # it follows the newest plan that was made for it
+    items: int
+    wanted_bytes: int
+    missing_bytes: int
+    missing_files: int
+    window: FillWindow | None
+    window_open: bool
+    rate_bps: int | None
+
+
+class PackageFill(Wire):
+    """The copies of a package: how many plans want it, and how many appliances hold it whole. It is
+    live once enough copies stand."""
+
+    title_id: TitleId
+    package_id: PackageId
+    total_bytes: int
+    wanted_by: int
+    held_by: int
+    live: bool
+    pin: Pin | None = None
+
+
+class FillStatus(Wire):
+    """`GET /v1/fills`"""
+
+    appliances: tuple[ApplianceFill, ...]
+    packages: tuple[PackageFill, ...]
+    pins: tuple[Pin, ...] = ()  # those of packages that are not published, too
 
 
 class Purge(Wire):
@@ -238,13 +357,15 @@ class PurgeOrder(PurgeTarget):
 class Notices(Wire):
     """Fast facts (`GET /v1/notices/{appliance}?since=N`, long poll): the whole current document,
     sent when `version` is another than N. `purges` are tombstones, and hold while they stand here;
-    `orders` are obeyed once each, those gone from here no more."""
+    `orders` are obeyed once each, those gone from here no more. `keys` overrule the appliances of
+    the key ring on disk; null: that one is trusted no more."""
 
     version: int = Field(ge=0)
     draining: bool = False
     purges: tuple[Purge, ...] = Field((), max_length=100_000)
     orders: tuple[PurgeOrder, ...] = Field((), max_length=MAX_PURGE_ORDERS)
     revoked_sessions: tuple[SessionId, ...] = Field((), max_length=100_000)
+    keys: dict[Name, PublicKey | None] = Field({}, max_length=MAX_MACHINES)
 
 
 class TombstoneRequest(Wire):

@@ -27,6 +27,7 @@ from media.protection import Locked
 
 INVENTORY_NAME = "inventory.json"
 FILE_LIST_NAME = "files.json"
+POSTER = "thumbs/poster.jpg"  # one picture that says most
 WHOLE_TEXT = "whole.vtt"  # all of a track of subtitles, beside its segments
 
 # A ten-hour rendition in 2 s segments lists 18,000 files of about 120 bytes: 2.2 MB.
@@ -157,6 +158,16 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_list_of(rendition_id: str, named: FileEntry, raw: bytes) -> FileList:
+    """The rendition's file list of these bytes. ValueError if it is not the one that is named."""
+    if len(raw) != named.bytes or sha256_of(raw) != named.sha256:
+        raise ValueError(f"the file list of {rendition_id} does not match the inventory")
+    listed = FileList.model_validate_json(raw)
+    if any(not entry.path.startswith(f"{rendition_id}/") for entry in listed.files):
+        raise ValueError(f"the file list of {rendition_id} names files elsewhere")
+    return listed
+
+
 def package_prefix(title_id: str, package_id: str) -> str:
     """The key prefix of a package in the object store, with its last slash."""
     return f"titles/{title_id}/{package_id}/"
@@ -216,11 +227,7 @@ class Package:
         named = self._unread.get(rendition_id)
         if named is None:
             return
-        if len(raw) != named.bytes or sha256_of(raw) != named.sha256:
-            raise ValueError(f"the file list of {rendition_id} does not match the inventory")
-        listed = FileList.model_validate_json(raw)
-        if any(not entry.path.startswith(f"{rendition_id}/") for entry in listed.files):
-            raise ValueError(f"the file list of {rendition_id} names files elsewhere")
+        listed = file_list_of(rendition_id, named, raw)
         self._entries.update((entry.path, entry) for entry in listed.files)
         del self._unread[rendition_id]
 

@@ -5,6 +5,7 @@ file, so a stolen appliance can sign in its own name only, and for fills only.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -44,6 +45,17 @@ class PublicIdentity:
     role: MachineRole
     key: Ed25519PublicKey
 
+    @classmethod
+    def of(cls, name: str, role: MachineRole, ed25519: str) -> "PublicIdentity":
+        """The identity whose key has these 32 bytes, in hex. Raises ValueError."""
+        return cls(name, role, Ed25519PublicKey.from_public_bytes(bytes.fromhex(ed25519)))
+
+    @property
+    def ed25519(self) -> str:
+        """The key's 32 bytes in hex."""
+        encoding, form = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        return self.key.public_bytes(encoding, form).hex()
+
 
 class Keyring:
     """The public identities that a service trusts, by name."""
@@ -51,9 +63,25 @@ class Keyring:
     def __init__(self, identities: "list[PublicIdentity]") -> None:
         self._by_name = {identity.name: identity for identity in identities}
 
+    def __iter__(self) -> Iterator[PublicIdentity]:
+        return iter(self._by_name.values())
+
     def get(self, name: str) -> PublicIdentity | None:
         """The identity of this name, or None."""
         return self._by_name.get(name)
+
+    def overruled(self, keys: Mapping[str, str | None]) -> "Keyring":
+        """The ring with these public keys (hex) of appliances; without those that have None.
+        Machines of other roles are never overruled. Raises ValueError for what is no key."""
+        by_name = dict(self._by_name)
+        for name, key in keys.items():
+            known = by_name.get(name)
+            if known is not None and known.role != "appliance":
+                continue
+            by_name.pop(name, None)
+            if key is not None:
+                by_name[name] = PublicIdentity.of(name, "appliance", key)
+        return Keyring(list(by_name.values()))
 
     @classmethod
     def read(cls, path: Path) -> "Keyring":
@@ -86,12 +114,10 @@ def _key_in(pem: bytes, path: Path) -> Ed25519PrivateKey:
 
 
 def _to_json(identity: PublicIdentity) -> dict[str, str]:
-    raw = identity.key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return {"name": identity.name, "role": identity.role, "ed25519": raw.hex()}
+    return {"name": identity.name, "role": identity.role, "ed25519": identity.ed25519}
 
 
 def _from_json(entry: dict[str, str]) -> PublicIdentity:
     if entry["role"] not in get_args(MachineRole):
         raise ValueError(f"a key ring knows no role {entry['role']!r}")
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(entry["ed25519"]))
-    return PublicIdentity(entry["name"], entry["role"], key)  # type: ignore[arg-type]
+    return PublicIdentity.of(entry["name"], entry["role"], entry["ed25519"])  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from media.http_get import Take
 
 CHUNK_BYTES = 256 * 1024
+PAGE = 1000  # objects of a listing: as many as S3 names at once
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3 takes no smaller part but the last
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._()+@=-]*(/[A-Za-z0-9_][A-Za-z0-9 ._()+@=-]*){0,9}")
 
@@ -35,10 +36,12 @@ class StoreFull(StoreUnavailable):
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """A stored object: its key and size in bytes."""
+    """A stored object: its key, its size in bytes, and when it was put (Unix seconds, by the
+    store's clock)."""
 
     key: str
     bytes: int
+    modified_s: float
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,15 @@ class ObjectStore(Protocol):
         """The file at `path` holds the object."""
 
     async def stat(self, key: str) -> ObjectInfo:
-        """The object's size. FileNotFoundError."""
+        """The object's size and time. FileNotFoundError."""
 
     def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Objects whose key starts with `prefix`, in the order of their keys."""
+        """Objects whose key starts with `prefix`, in the order of their keys; read from the store
+        as they are asked for, some PAGE at once."""
+
+    def list_folders(self, folder: str, after: str = "") -> AsyncIterator[str]:
+        """The folders with objects directly in `folder`, which ends with a slash, and so do they;
+        in their order, those that come after `after`."""
 
     async def delete(self, key: str) -> None:
         """There is no such object any more; there need not have been one."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from media.fill_window import ZoneName
 from media.ids import Name
 from media.networks import NetworkMap, parse_network, surrounding
 
@@ -40,6 +41,7 @@ class Site(BaseModel):
     fallbacks: tuple[Name, ...] = Field(
         (), max_length=MAX_FALLBACKS, description="Sites that serve its networks next, in order"
     )
+    timezone: ZoneName = Field("UTC", description="IANA name of its time zone, for fill_window")
 
 
 class Route(BaseModel):

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from media.http_get import Take
 from media.objects import (
+    PAGE,
     DonePart,
     ObjectInfo,
     ProgressFn,
@@ -135,14 +136,30 @@ class S3Store:
         head = await self._run(
             key, lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key))
         )
-        return ObjectInfo(key, head["ContentLength"])
+        return ObjectInfo(key, head["ContentLength"], head["LastModified"].timestamp())
 
     async def list_objects(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        wanted = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        async for page in self._pages(prefix):
+            for item in page.get("Contents", ()):
+                key = item["Key"].removeprefix(self._prefix)
+                yield ObjectInfo(key, item["Size"], item["LastModified"].timestamp())
+
+    async def list_folders(self, folder: str, after: str = "") -> AsyncIterator[str]:
+        options = {"Delimiter": "/"}
+        if after:  # behind every key of that folder: servers differ in what they make of its name
+            options["StartAfter"] = f"{self._prefix}{after}~"
+        async for page in self._pages(folder, **options):
+            for item in page.get("CommonPrefixes", ()):
+                found = item["Prefix"].removeprefix(self._prefix)
+                if found > after:
+                    yield found
+
+    async def _pages(self, prefix: str, **options: str) -> AsyncIterator[dict[str, Any]]:
+        wanted = {"Bucket": self._bucket, "Prefix": self._prefix + prefix, "MaxKeys": PAGE}
+        wanted |= options
         while True:
             page = await self._run(prefix, partial(self._client.list_objects_v2, **wanted))
-            for item in page.get("Contents", ()):
-                yield ObjectInfo(item["Key"].removeprefix(self._prefix), item["Size"])
+            yield page
             if not page.get("IsTruncated"):
                 return
             wanted["ContinuationToken"] = page["NextContinuationToken"]

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ from runtime.console import (
     print_json,
     running_cluster,
 )
+from runtime.errors import Problem
 from runtime.settings import load
 
 if TYPE_CHECKING:
@@ -49,14 +51,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "job": ("control_plane.job_cli", "Show, cancel or retry an encode job."),
     "play": ("control_plane.cli", "Open a session, in ffplay or as an address."),
     "steer": ("steering.cli", "Rank the appliances for a client, with reasons."),
-    "fleet": ("steering.cli", "The appliances: drain them, purge what they hold."),
+    "fleet": ("steering.cli", "The appliances: let them in, drain them, purge what they hold."),
+    "appliance": ("nearcast.cli", "Run this machine's appliance, which was enrolled before."),
+    "fill": ("steering.fill_cli", "What appliances are to hold, and how far they are."),
     "user": ("control_plane.user_cli", "The accounts: add, change, remove; the first admin."),
     "plan": ("control_plane.plan_cli", "What accounts may play."),
     "key": ("control_plane.user_cli", "Keys for programs, in place of a password."),
     "audit": ("control_plane.user_cli", "What operators and admins did."),
+    "backup": ("control_plane.backup_cli", "Write what the control plane knows into a file."),
+    "restore": ("control_plane.backup_cli", "Put a backup where no service runs."),
     "encode": ("encoder.cli", "Encode a film into a package; no services needed."),
     "check": ("encoder.cli", "Check a package against the standards, rule by rule."),
     "bench": ("lab.cli", "Measure us beside nginx or varnish, on this machine."),
+    "trace": ("lab.trace_cli", "Replay a trace of requests through the caches that ship."),
     "chaos": ("lab.cli", "Break a part while people watch, and count who notices."),
     "doctor": ("nearcast.cli", "What this machine has and lacks, and how to get it."),
 }
@@ -154,6 +161,33 @@ def up(
             await cluster.stop()
 
     perform(run(), json=json)
+
+
+@app.command()
+def appliance(
+    appliance_id: Annotated[str, typer.Argument(metavar="ID", help="As it was enrolled.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Its data folder, which `nearcast fleet enrol` wrote.")
+    ] = Path("/var/lib/nearcast"),
+    json: JsonOption = False,
+) -> None:
+    """Run this machine's appliance, until SIGTERM. `nearcast fleet enrol` comes first.
+
+    Example: nearcast appliance west-3 --data /var/lib/nearcast
+    """
+    from runtime.enrolment import CONFIG, credentials_of
+
+    async def prepared() -> dict[str, str]:
+        if not (data / "secrets" / f"{appliance_id}.key").exists():
+            raise Problem(
+                "bad_settings",
+                f"{data} has no key of {appliance_id}: `nearcast fleet enrol` makes it.",
+            )
+        return credentials_of(data)
+
+    credentials = perform(prepared(), json=json)
+    argv = [sys.executable, "-m", "appliance", f"--data={data}", f"--instance={appliance_id}"]
+    os.execve(sys.executable, [*argv, f"--config={data / CONFIG}"], credentials | os.environ)
 
 
 @app.command()

@@ -5,7 +5,6 @@ writes `run.json`, by which commands find them.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import IO
 from media.keys import Identity, Keyring
 from nearcast.settings import ClusterSettings
 from runtime.errors import Problem
+from runtime.folder_lock import CLUSTER, take_lock
 from runtime.supervise import Daemon
 
 _SILENT_REPORTS = 5  # an appliance that misses so many is out: an encode beside it is heavy load
@@ -163,10 +163,7 @@ class Cluster:
             for folder in (self.data / "logs", self.data / "store"):
                 folder.mkdir(parents=True, exist_ok=True)
             (self.data / "secrets").mkdir(exist_ok=True, mode=0o700)
-            self._lock = (self.data / "lock").open("ab")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Problem("data_in_use", f"Another nearcast uses {self.data}.") from None
+            self._lock = take_lock(self.data, CLUSTER)
         except OSError as error:
             raise Problem(
                 "bad_settings", f"{self.data} cannot be used: {error.strerror}."

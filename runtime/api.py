@@ -19,12 +19,14 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from media.objects import StoreFull, StoreUnavailable
+from runtime import tracing
 from runtime.errors import Problem
 from runtime.forwarded import Proxies
 from runtime.log import logger
 
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID_KEY = web.RequestKey("request_id", str)
+_TRACED = web.AppKey("traced", dict[tuple[str, str], tracing.Mode])
 MAX_BODY_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 30.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -54,6 +56,7 @@ class Call:
     caller: Caller | None
     request_id: str
     address: str  # the client's, behind proxies that are trusted
+    raw: bytes = b""  # the body of a route that takes bytes
 
     def body(self, model: type[M]) -> M:
         """The body; `model` is the one the route names."""
@@ -92,10 +95,12 @@ class Route:
     """One address of an API.
 
     `params` gives the type of each path parameter; one that does not fit is 404. `roles` empty
-    means public. `body` is read only up to `max_body_bytes`. `media_type` is for routes that
-    answer something else than `application/json` and return their own response. Calls of a route
-    that is `audited` are recorded, once the caller is known to have its role. `priority` is the
-    service's own word for who goes first when there is too much to do; "" waits for nobody.
+    means public. `body` is read only up to `max_body_bytes`, and so are the bytes of a route that
+    `takes` a media type instead. `media_type` is for routes that answer something else than
+    `application/json` and return their own response. Calls of a route that is `audited` are
+    recorded, once the caller is known to have its role. `priority` is the service's own word for
+    who goes first when there is too much to do; "" waits for nobody. `traced` says whether a call
+    starts a trace, or continues its caller's (runtime.tracing).
     """
 
     method: str
@@ -110,9 +115,11 @@ class Route:
     errors: tuple[str, ...] = ()
     status: int = 200
     media_type: str | None = None
+    takes: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     audited: bool = False
     priority: str = ""
+    traced: tracing.Mode = ""
 
 
 async def nobody(request: web.Request) -> Caller | None:
@@ -147,6 +154,9 @@ def make_app(
     lets a call of some priority in, or raises Problem, and so does `meter` one of some caller, who
     is an account, a machine, or an address."""
     app = web.Application(middlewares=[_problems])
+    traced: dict[tuple[str, str], tracing.Mode] = {}
+    traced |= {(route.method, route.path): route.traced for route in routes if route.traced}
+    app[_TRACED] = traced
     for route in routes:
         endpoint = _endpoint(route, authenticate, proxies, record, place, meter)
         app.router.add_route(route.method, route.path, endpoint)
@@ -198,7 +208,7 @@ def _endpoint(
     params = {name: TypeAdapter(kind) for name, kind in route.params.items()}
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        if route.body is None:
+        if route.body is None and route.takes is None:
             async with place(route.priority):  # first of all: a refusal is to cost nothing
                 return await answered(request, await entered(request), b"")
         # A body comes at its client's pace, and holds no place meanwhile.
@@ -234,6 +244,7 @@ def _endpoint(
             caller=caller,
             request_id=request[_REQUEST_ID_KEY],
             address=address,
+            raw=raw if route.takes is not None else b"",
         )
         answer = await (_recorded(route, call, record) if route.audited else route.handler(call))
         if isinstance(answer, web.StreamResponse):
@@ -334,33 +345,54 @@ def _invalid(error: ValidationError) -> Problem:
 async def _problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Gives each request its id, and each failure its problem document."""
+    """Gives each request its id, its place in a trace, and each failure its problem document."""
     given = request.headers.get(REQUEST_ID, "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     request[_REQUEST_ID_KEY] = request_id
     with structlog.contextvars.bound_contextvars(request_id=request_id):
-        try:
-            response = await handler(request)
-        except Problem as problem:
-            return problem_response(problem, request_id)
-        except StoreFull:
-            return problem_response(Problem("disk_full", "The store's disk is full."), request_id)
-        except StoreUnavailable as error:
-            return problem_response(Problem("store_unavailable", str(error)), request_id)
-        except web.HTTPException as error:
-            return problem_response(_from_http(error), request_id)
-        except ConnectionError:
-            raise  # the client left
-        except Exception:
-            # The pattern, not the path: some addresses carry their authority in it.
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource is not None else ""
-            logger().exception("request_failed", method=request.method, route=route)
-            return problem_response(Problem("internal"), request_id)
+        if not tracing.on():
+            return await _answered(request, handler, request_id)
+        route = _pattern(request)
+        mode = request.app[_TRACED].get((request.method, route), "")
+        parent = request.headers.get(tracing.TRACEPARENT, "")
+        with tracing.serving(mode, parent, f"{request.method} {route}") as span:
+            response = await _answered(request, handler, request_id)
+            if span is not None:
+                span.answered(response.status)
+                span.attributes["nearcast.request_id"] = request_id
+            return response
+
+
+async def _answered(
+    request: web.Request,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    request_id: str,
+) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        return problem_response(problem, request_id)
+    except StoreFull:
+        return problem_response(Problem("disk_full", "The store's disk is full."), request_id)
+    except StoreUnavailable as error:
+        return problem_response(Problem("store_unavailable", str(error)), request_id)
+    except web.HTTPException as error:
+        return problem_response(_from_http(error), request_id)
+    except ConnectionError:
+        raise  # the client left
+    except Exception:
+        logger().exception("request_failed", method=request.method, route=_pattern(request))
+        return problem_response(Problem("internal"), request_id)
     if not response.prepared:
         response.headers.setdefault(REQUEST_ID, request_id)
         response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def _pattern(request: web.Request) -> str:
+    """The pattern, not the path: some addresses carry their authority in it."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
 
 
 def _from_http(error: web.HTTPException) -> Problem:

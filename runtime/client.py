@@ -8,6 +8,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from runtime import tracing
 from runtime.api import REQUEST_ID
 from runtime.errors import Problem, problem_of
 
@@ -46,7 +47,7 @@ class Client:
         path: str,
         answer: type[M],
         *,
-        body: BaseModel | None = None,
+        body: BaseModel | bytes | None = None,
         query: dict[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> M:
@@ -62,7 +63,7 @@ class Client:
         method: str,
         path: str,
         *,
-        body: BaseModel | None = None,
+        body: BaseModel | bytes | None = None,
         query: dict[str, str] | None = None,
         timeout_s: float | None = None,
         known: str = "",
@@ -76,8 +77,11 @@ class Client:
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id:
             headers[REQUEST_ID] = request_id
+        headers |= tracing.outgoing()
         arguments: dict[str, Any] = {"headers": headers, "params": query, "allow_redirects": False}
-        if body is not None:
+        if isinstance(body, bytes):
+            arguments["data"] = body  # aiohttp says that it is an octet-stream
+        elif body is not None:
             arguments["data"] = body.model_dump_json(by_alias=True)
             headers["Content-Type"] = "application/json"
         if timeout_s is not None:

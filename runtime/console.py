@@ -4,7 +4,7 @@ import asyncio
 import json as jsonlib
 import os
 import platform
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,11 +47,16 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
-def perform(work: Coroutine[Any, Any, T], *, json: bool = False) -> T:
-    """The result of the work. A Problem becomes one sentence on standard error, or with `json` its
-    problem document on standard output; the program then ends with 1."""
+def perform(
+    work: Coroutine[Any, Any, T],
+    *,
+    json: bool = False,
+    run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,
+) -> T:
+    """The result of the work, which `run` runs. A Problem becomes one sentence on standard error,
+    or with `json` its problem document on standard output; the program then ends with 1."""
     try:
-        return asyncio.run(work)
+        return run(work)
     except Problem as problem:
         if json:
             print_json(as_json(problem))
@@ -68,6 +73,16 @@ def print_json(answer: BaseModel | dict[str, Any]) -> None:
     if isinstance(answer, BaseModel):
         answer = answer.model_dump(mode="json", by_alias=True)
     print(jsonlib.dumps(answer, indent=2))
+
+
+def size_text(count: int) -> str:
+    """Bytes for people."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
 
 
 def running_cluster(data: Path) -> dict[str, Any]:

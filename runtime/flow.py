@@ -27,6 +27,46 @@ class Buckets:
         return 0.0
 
 
+class Pace:
+    """Bytes at a rate: a token bucket that may run dry. Whoever finds something in it takes as much
+    as a file has, and what is missing is waited for by the next one; so a file larger than the
+    bucket passes, too. A pause saves up `burst_s` seconds' worth."""
+
+    def __init__(self, rate: float | None, burst_s: float = 1.0) -> None:
+        """`rate` is in bytes a second; None: no limit."""
+        self._rate = rate
+        self._burst_s = burst_s
+        self._owed = 0.0  # bytes; below 0: saved up
+        self._at_s: float | None = None
+
+    def set_rate(self, rate: float | None, now_s: float) -> None:
+        """The rate from now on. What was taken before stays taken."""
+        self._flow(now_s)
+        self._rate = rate
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until something may be taken; 0: now."""
+        self._flow(now_s)
+        if self._rate is None or self._owed < 1:  # byte; less is how numbers are rounded
+            return 0.0
+        return self._owed / self._rate
+
+    def take(self, count: int, now_s: float) -> None:
+        """So many bytes are taken."""
+        self._flow(now_s)
+        if self._rate is not None:
+            self._owed += count
+
+    def _flow(self, now_s: float) -> None:
+        passed_s = 0.0 if self._at_s is None else max(0.0, now_s - self._at_s)
+        self._at_s = now_s
+        if self._rate is None:
+            self._owed = 0.0
+        else:
+            saved = self._rate * self._burst_s
+            self._owed = max(self._owed - passed_s * self._rate, -saved)
+
+
 class Breaker:
     """Leaves a failing remote alone: after `failures` in a row no call is allowed for `rest_s`
     seconds; then one probe is, and its outcome decides (circuit breaker, half-open state)."""

@@ -74,6 +74,9 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema}},
         }
+    if route.takes is not None:
+        content = {route.takes: {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     if route.roles:
         operation["security"] = [{"bearer": []}]
         operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
@@ -90,6 +93,8 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         codes |= {"not_signed_in", "not_allowed", "signed_out", "token_expired", "token_invalid"}
     if route.body is not None:
         codes |= {"bad_request", "body_too_large", "invalid_field"}
+    if route.takes is not None:
+        codes |= {"bad_request", "body_too_large"}
     if route.query is not None:
         codes.add("invalid_field")
     problem = _schema(ProblemDetails, "serialization", schemas)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from runtime import tracing
 from runtime.errors import Problem
 from runtime.log import configure, logger
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _GARBAGE = 20_000  # objects made before rings of them are looked for
 GRACE_S = 10.0
+_SPANS_S = 1.0  # for the last spans to leave, if there are any
 
 
 class Service:
@@ -111,6 +113,7 @@ def run(
 ) -> int:
     """Runs the service to its end and returns the exit code. A Problem at the start is one line."""
     configure(name, instance, log_level)
+    tracing.configure(name, instance)
     # As many descriptors as the machine grants: the usual soft limit, 1024, is few connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -122,6 +125,8 @@ def run(
         logger().error("not_started", code=problem.code, detail=problem.detail)
         print(f"{name}: {problem.detail} {problem.kind.hint}".rstrip(), file=sys.stderr)
         return 1
+    finally:
+        tracing.flush(_SPANS_S)
 
 
 async def _live(

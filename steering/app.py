@@ -21,10 +21,14 @@ from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
 from steering.decision_log import DecisionLog
 from steering.decisions import fleet_line, map_line
+from steering.demand import DemandBook, DemandSums
 from steering.dns import DnsServer, Zone
+from steering.fills import FillBook
 from steering.geoip import open_locator
+from steering.machines import MachineList
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
+from steering.pins import PinDesk
 from steering.prober import Prober
 from steering.purges import PurgeDesk
 from steering.ranker import Ranker
@@ -69,6 +73,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         authorize=lambda: sign_machine_token(identity, "control", int(time.time())),
     )
     notices = NoticeDesk(data / NAME / "notices.json")
+    roster.forget(notices.board.forgotten)
     limits = Limits(settings.report_timeout_s, settings.clock_skew_s, settings.full_load)
     decisions = DecisionLog(
         data / NAME / "decisions.jsonl",
@@ -76,7 +81,12 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         lambda: map_line(geography, settings.session_bps, limits),
         lambda now_s: fleet_line(now_s, roster.everyone(now_s, notices.board.draining)),
     )
-    metrics = SteeringMetrics()
+    metrics, sums = SteeringMetrics(), DemandSums()
+
+    def demanded(region: str, package_id: str, rendition_id: str, sent: int, at_s: float) -> None:
+        metrics.demand_bytes.labels(region=region).inc(sent)
+        sums.add(region, package_id, rendition_id, sent, at_s)
+
     ranker = Ranker(limits, atlas, roster, notices, paces, decisions)
     contexts = Contexts.open(secrets / "steering-context.key")
     desk = SteerDesk(settings, ranker, contexts, paces, metrics)
@@ -100,12 +110,15 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         catalog=PackageCatalog(
             control_plane, data / NAME / "packages.json", settings.catalog_poll_s
         ),
+        pins=PinDesk(data / NAME / "pins.json"),
+        fills=FillBook(settings.live_copies),
+        demand=DemandBook(demanded),
         contexts=contexts,
         metrics=metrics,
     )
     _watch(steering)
     await steering.archive.sync(time.time())
-    gate = MachineGate(secrets / "trust.json", NAME)
+    gate = MachineGate(secrets / "trust.json", NAME, lambda: notices.board.keys)
     runner, url = await serve_http(
         make_app(routes(steering), gate.authenticate), settings.listen, desk.express
     )
@@ -123,6 +136,7 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         if settings.dns_listen:
             urls["dns"] = f"dns://{await names.start(settings.dns_listen)}"
         service.spawn("catalog", steering.catalog.follow())
+        service.spawn("machines", MachineList(control_plane, notices, roster).follow())
         service.spawn("purges", steering.purges.keep())
         service.spawn("decisions", decisions.run())
         service.spawn("prober", Prober(roster).run())
@@ -146,6 +160,7 @@ async def _keep(steering: Steering, interval_s: float) -> None:
         await asyncio.sleep(interval_s)
         await steering.archive.sync(time.time())
         steering.roster.forget_silent(time.time())
+        steering.demand.forget(record.report.appliance_id for record in steering.roster.records())
 
 
 def _watch(steering: Steering) -> None:
@@ -154,6 +169,7 @@ def _watch(steering: Steering) -> None:
     metrics.watch("appliances", "Appliances in the roster", lambda: roster.size)
     metrics.watch("appliances_alive", "Of these, alive", lambda: len(roster.members(time.time())))
     metrics.watch("packages", "Packages to place", lambda: len(steering.catalog.listing.packages))
+    metrics.watch("packages_live", "Of these, enough copies stand", steering.packages_live)
     metrics.watch(
         "notices_version", "Version of the notices", lambda: steering.notices.board.version
     )

@@ -1,5 +1,5 @@
 """Commands about steering: `nearcast steer` and `nearcast fleet list|show|drain|restore`; those
-about purges are in `steering.purge_cli`."""
+about purges are in `steering.purge_cli`, those about joining in `steering.enrol_cli`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +13,10 @@ from typer.core import TyperGroup
 
 from media.api import SteerAnswer
 from media.fleet import DrainRequest, Quality, Roster, RosterEntry
-from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in, size_text
 from runtime.errors import Problem
 from runtime.titles import find_title
-from steering import purge_cli
+from steering import enrol_cli, purge_cli
 from steering.decisions import Replay, read_log, replay
 
 app = typer.Typer(help="Ask steering, and look after the appliances.")
@@ -26,6 +26,11 @@ fleet = typer.Typer(
 app.add_typer(fleet, name="fleet")
 fleet.command()(purge_cli.purge)
 fleet.command()(purge_cli.purges)
+fleet.command()(enrol_cli.invite)
+fleet.command()(enrol_cli.invitations)
+fleet.command()(enrol_cli.withdraw)
+fleet.command()(enrol_cli.enrol)
+fleet.command()(enrol_cli.forget)
 
 _DEFAULT_DATA = Path(".nearcast")
 _CODES = {"H": "health", "C": "content", "D": "draining", "L": "load"}
@@ -144,7 +149,7 @@ def list_appliances(data: DataOption = _DEFAULT_DATA, json: JsonOption = False) 
             _state(entry),
             f"{report.load:.2f}",
             str(entry.packages_held),
-            f"{_size(report.used_bytes)} / {_size(report.budget_bytes)}",
+            f"{size_text(report.used_bytes)} / {size_text(report.budget_bytes)}",
             f"{entry.age_s:.0f} s ago",
         )
     out.print(table if roster.appliances else "No appliance has reported yet.")
@@ -288,16 +293,6 @@ def _state(entry: RosterEntry) -> str:
     if not entry.alive:
         return "out" if entry.report.state == "out" else "silent"
     return "draining" if entry.draining else entry.report.state
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
 
 
 def _flat(model: BaseModel, prefix: str = "") -> dict[str, Any]:

@@ -40,6 +40,8 @@ class SteeringMetrics:
 
         self.reports = counter("reports", "Reports taken", "news")
         self.holdings = counter("holdings", "Holdings messages", "outcome")
+        self.demand = counter("demand", "Words of what viewers took", "news")
+        self.demand_bytes = counter("demand_bytes", "Bytes that viewers took, as told", "region")
         self.plans = counter("plans", "Plans asked for", "answer")
         self.ranks = counter("ranks", "Rankings made for the control plane", "outcome")
         self.skipped = counter("skipped", "Appliances passed over in rankings", "code")

@@ -1,5 +1,5 @@
-"""Notices: tombstones, purge orders, drains and revoked sessions, as one versioned document for the
-fleet.
+"""Notices: tombstones, purge orders, drains, revoked sessions and keys of appliances, as one
+versioned document for the fleet.
 
 `NoticeBoard` is pure: each change gives a new board. `NoticeDesk` has it on disk before anyone
 sees it, and lets appliances wait for news.
@@ -13,7 +13,15 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from media.fleet import MAX_PURGE_ORDERS, Notices, Purge, PurgeOrder, PurgeTarget
+from media.fleet import (
+    MAX_MACHINES,
+    MAX_PURGE_ORDERS,
+    Notices,
+    PublicKey,
+    Purge,
+    PurgeOrder,
+    PurgeTarget,
+)
 from media.ids import JobId, Name, PackageId, SessionId
 from runtime.durable import write_durably
 from runtime.errors import Problem
@@ -35,6 +43,7 @@ class NoticeBoard(BaseModel):
     purges: dict[PackageId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
     revoked: dict[SessionId, AwareDatetime] = Field({}, max_length=MAX_ENTRIES)
     orders: dict[JobId, PurgeOrder] = Field({}, max_length=MAX_PURGE_ORDERS)
+    keys: dict[Name, PublicKey | None] = Field({}, max_length=MAX_MACHINES)
 
     @classmethod
     def fresh(cls, now: datetime) -> "NoticeBoard":
@@ -76,6 +85,17 @@ class NoticeBoard(BaseModel):
         changed = self.draining ^ {appliance_id}
         return self.model_copy(update={"draining": changed, "version": self.version + 1})
 
+    def trust(self, keys: dict[str, str | None]) -> "NoticeBoard":
+        """These are the appliances' keys; None for one that is trusted no more."""
+        if keys == self.keys:
+            return self
+        return self.model_copy(update={"keys": keys, "version": self.version + 1})
+
+    @property
+    def forgotten(self) -> frozenset[str]:
+        """The appliances that are trusted no more."""
+        return frozenset(name for name, key in self.keys.items() if key is None)
+
     def at(self, now: datetime) -> "NoticeBoard":
         """The board without what has expired; dropping it is no news, so the version stays."""
         return self.model_copy(
@@ -93,6 +113,7 @@ class NoticeBoard(BaseModel):
             ),
             orders=tuple(self.orders.values()),
             revoked_sessions=tuple(_lasting(self.revoked, now)),
+            keys=self.keys,
         )
 
     def _with_entry(
@@ -156,6 +177,10 @@ class NoticeDesk:
     async def drain(self, appliance_id: str, draining: bool) -> None:
         """The appliance's state is on disk, and it hears of it."""
         await self._change(lambda board: board.drain(appliance_id, draining))
+
+    async def trust(self, keys: dict[str, str | None]) -> None:
+        """The appliances' keys are on disk, and appliances hear of them."""
+        await self._change(lambda board: board.trust(keys))
 
     def purged(self) -> frozenset[str]:
         """The packages that have a tombstone now."""

@@ -2,14 +2,15 @@
 
 Every appliance takes the newest packages that fit into a share of its budget; the rest of the
 budget is cache for what viewers ask for beyond the plan. A package that does not fit is left out
-and smaller, older ones may still come.
+and smaller, older ones may still come. Those that are pinned come before all others.
 """
 
 import hashlib
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from media.fleet import PackageRef, Peer, Plan, PlanItem
+from media.fill_window import FillWindow
+from media.fleet import PackageRef, Peer, Pin, Plan, PlanItem
 from media.places import Atlas
 from steering.roster import MAX_APPLIANCES, Member
 
@@ -33,21 +34,29 @@ def plan(
     *,
     share: float,
     purged: Collection[str] = (),
+    pins: Mapping[str, Pin] = {},
+    window: FillWindow | None = None,
+    rate_bps: int | None = None,
 ) -> Plan:
     """The plan for `packages`, newest first. `share` is the part of the budget that plans use;
-    `members` are the appliances alive. The same input gives the same version, and another
-    content another."""
+    `members` are the appliances alive; `pins`, by package, are those that hold here. It is to be
+    filled in the window, at the rate. The same input gives the same version, and another content
+    another."""
     left = int(wanting.budget_bytes * share)
     items = []
-    for package in packages:
+    for package in sorted(packages, key=lambda one: one.package_id not in pins):
         if package.package_id in purged or package.total_bytes > left:
             continue
         left -= package.total_bytes
+        pin = pins.get(package.package_id)
         items.append(
             PlanItem(
                 title_id=package.title_id,
                 package_id=package.package_id,
                 inventory_sha256=package.inventory_sha256,
+                bytes=package.total_bytes,
+                urgent=pin is not None and pin.urgent,
+                why="" if pin is None else "pinned",
             )
         )
     unversioned = Plan(
@@ -55,6 +64,8 @@ def plan(
         version="",
         items=tuple(items),
         peers=peers(wanting, members, atlas),
+        window=window,
+        rate_bps=rate_bps,
     )
     digest = hashlib.sha256(unversioned.model_dump_json().encode()).hexdigest()
     return unversioned.model_copy(update={"version": digest[:16]})

@@ -77,6 +77,7 @@ class RosterBook:
         self._others: dict[str, dict[str, int]] = {}  # the same of other instances, counted
         self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
         self.doubts = Doubts()
+        self._forgotten: Set[str] = frozenset()
 
     def hear(self, report: Report, now_s: float) -> bool:
         """The report counts; returns whether it was news. One that is older than the newest of the
@@ -119,6 +120,8 @@ class RosterBook:
         """What another instance, or this one before its restart, has heard counts when it is news.
         Sites that are unknown by now, and what is too old, are left out."""
         known = self.get(record.report.appliance_id)
+        if record.report.appliance_id in self._forgotten:
+            return False
         if known is None and len(self._records) >= MAX_APPLIANCES:
             return False
         if known is not None and known.heard_s >= record.heard_s:
@@ -127,6 +130,13 @@ class RosterBook:
             return False
         self._set(record)
         return True
+
+    def forget(self, appliance_ids: Set[str]) -> None:
+        """These are no appliances of ours: they leave, and no other instance's memory brings them
+        back, until they are left out here."""
+        self._forgotten = appliance_ids
+        for appliance_id in appliance_ids & self._records.keys():
+            self._drop(appliance_id)
 
     def assign(self, appliance_id: str, session_id: str) -> None:
         """A session was sent there. It counts as load until the appliance's next report: once,
@@ -166,6 +176,12 @@ class RosterBook:
     def get(self, appliance_id: str) -> Record | None:
         """The newest report of the appliance, or None."""
         return self._records.get(appliance_id)
+
+    def records(self) -> list[Record]:
+        """The newest reports of all, by site and id."""
+        return sorted(
+            self._records.values(), key=lambda one: (one.report.site, one.report.appliance_id)
+        )
 
     def alive(self, record: Record, now_s: float) -> bool:
         """Whether the appliance was heard lately and does not call itself out."""

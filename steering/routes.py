@@ -4,9 +4,13 @@ from typing import Any
 
 from media.fleet import (
     MAX_REPORT_BYTES,
+    Demand,
     DrainRequest,
+    FillStatus,
     Holdings,
     Notices,
+    Pin,
+    PinRequest,
     Plan,
     PurgeTarget,
     RankAnswer,
@@ -29,7 +33,9 @@ from steering.steer import MANIFEST_TYPE
 
 # A snapshot of MAX_HELD renditions is 25 MB; only enrolled appliances may send one.
 MAX_HOLDINGS_BYTES = 32 * 1024 * 1024
+MAX_DEMAND_BYTES = 4 * 1024 * 1024  # MAX_SERVED figures of 150 bytes
 _APPLIANCE: dict[str, Any] = {"appliance": Name}
+_PACKAGE: dict[str, Any] = {"package": PackageId}
 _JOB: dict[str, Any] = {"job": JobId}
 
 
@@ -48,8 +54,27 @@ def routes(steering: Steering) -> list[Route]:
             errors=("holdings_gap",), max_body_bytes=MAX_HOLDINGS_BYTES,
         ),
         Route(
+            "PUT", "/v1/demand/{appliance}", steering.take_demand, "Takes what viewers took of it",
+            body=Demand, params=_APPLIANCE, roles=appliance, errors=("unknown_appliance",),
+            max_body_bytes=MAX_DEMAND_BYTES,
+        ),
+        Route(
             "GET", "/v1/plans/{appliance}", steering.give_plan, "What the appliance should hold",
-            answer=Plan, params=_APPLIANCE, roles=appliance, errors=("unknown_appliance",),
+            answer=Plan, params=_APPLIANCE, roles=appliance | control,
+            errors=("unknown_appliance",),
+        ),
+        Route(
+            "GET", "/v1/fills", steering.give_fills, "How far the plans are filled",
+            answer=FillStatus, roles=control,
+        ),
+        Route(
+            "POST", "/v1/fills/{package}", steering.pin, "Pins a package: plans have it first",
+            answer=Pin, body=PinRequest, params=_PACKAGE, roles=control,
+            errors=("unknown_site", "unknown_region", "purged", "too_many", "disk_full"),
+        ),
+        Route(
+            "DELETE", "/v1/fills/{package}", steering.unpin, "Lifts the pin of a package",
+            params=_PACKAGE, roles=control, errors=("disk_full",),
         ),
         Route(
             "GET", "/v1/notices/{appliance}", steering.give_notices, "Fast facts, by long poll",
@@ -57,7 +82,7 @@ def routes(steering: Steering) -> list[Route]:
         ),
         Route(
             "POST", "/v1/rank", steering.give_ranking, "Appliances for a viewer, best first",
-            answer=RankAnswer, body=RankRequest, roles=control,
+            answer=RankAnswer, body=RankRequest, roles=control, traced="continues",
             errors=("unknown_region", "purged"),
         ),
         Route(
@@ -76,7 +101,7 @@ def routes(steering: Steering) -> list[Route]:
         Route(
             "PUT", "/v1/tombstones/{package}", steering.entomb,
             "A package was deleted: it is purged, and served no more",
-            body=TombstoneRequest, params={"package": PackageId}, roles=control,
+            body=TombstoneRequest, params=_PACKAGE, roles=control,
             errors=("disk_full", "overloaded"),
         ),
         Route(

@@ -8,9 +8,13 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from media.fleet import (
+    Demand,
     DrainRequest,
+    FillStatus,
     Holdings,
     Notices,
+    Pin,
+    PinRequest,
     PurgeTarget,
     RankAnswer,
     RankRequest,
@@ -29,8 +33,11 @@ from runtime.errors import Problem
 from steering.archive import Archive
 from steering.catalog import PackageCatalog
 from steering.contexts import Context, Contexts
+from steering.demand import DemandBook
+from steering.fills import FillBook
 from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
+from steering.pins import PinDesk
 from steering.placement import PlanVersions, Wanting, plan
 from steering.purges import PurgeDesk
 from steering.ranker import Ranker
@@ -74,6 +81,9 @@ class Steering:
     notices: NoticeDesk
     purges: PurgeDesk
     catalog: PackageCatalog
+    pins: PinDesk
+    fills: FillBook
+    demand: DemandBook
     contexts: Contexts
     metrics: SteeringMetrics
     now_s: Callable[[], float] = time.time
@@ -94,9 +104,10 @@ class Steering:
             self.purges.hear(report)
         self.metrics.reports.labels(news=str(news).lower()).inc()
         shelf = self.roster.shelves.get(appliance_id)
+        within_s = self.settings.report_interval_s
         if shelf is None or shelf.boot_id != report.boot_id:
-            return ReportAnswer()
-        return ReportAnswer(holdings_sequence=shelf.sequence)
+            return ReportAnswer(within_s=within_s)
+        return ReportAnswer(holdings_sequence=shelf.sequence, within_s=within_s)
 
     async def take_holdings(self, call: Call) -> None:
         appliance_id = _own_name(call)
@@ -109,12 +120,22 @@ class Steering:
             self.archive.taken(appliance_id)
         self.metrics.holdings.labels(outcome="taken" if news else "late").inc()
 
+    async def take_demand(self, call: Call) -> None:
+        record = self._known(_own_name(call))
+        news = self.demand.take(
+            record.report.appliance_id, self.region_of(record), call.body(Demand), self.now_s()
+        )
+        self.metrics.demand.labels(news=str(news).lower()).inc()
+
     async def give_plan(self, call: Call) -> web.Response:
-        wanting = _wanting(self._known(_own_name(call)))
+        operators_ask = call.who.role == "control"
+        record = self._known(call.path["appliance"] if operators_ask else _own_name(call))
+        wanting = _wanting(record)
+        site = self.atlas.sites[wanting.site]
         members = self.roster.members(self.now_s())
         purged = self.notices.purged()
         listing = self.catalog.listing
-        inputs = (listing.revision, members, purged)
+        inputs = (listing.revision, members, purged, self.pins.revision)
         version = self._plan_versions.find(wanting, *inputs)
         if version is not None and has_tag(call.request, version):
             return self._unchanged(version)
@@ -125,14 +146,61 @@ class Steering:
             self.atlas,
             share=self.settings.plan_share,
             purged=purged,
+            pins=self.pins.board.at(site.id, site.region),
+            window=self.settings.window(site.timezone),
+            rate_bps=self.settings.rate_bps(wanting.appliance_id),
         )
         self._plan_versions.keep(made.version, wanting, *inputs)
+        self.fills.planned(made)
+        if operators_ask:
+            return model_response(made)
         if has_tag(call.request, made.version):
             return self._unchanged(made.version)
         self.metrics.plans.labels(answer="plan").inc()
         response = model_response(made)
         response.headers["ETag"] = f'"{made.version}"'
         return response
+
+    async def give_fills(self, call: Call) -> FillStatus:
+        now_s, roster = self.now_s(), self.roster
+        appliances = [
+            self.fills.appliance(record, self.region_of(record), roster.alive(record, now_s), now_s)
+            for record in roster.records()
+        ]
+        packages = self.fills.packages(
+            self.catalog.listing.packages,
+            (one.appliance_id for one in appliances if one.alive),
+            roster.shelves,
+            self.pins.pins,
+        )
+        return FillStatus(
+            appliances=tuple(appliances),
+            packages=tuple(packages),
+            pins=tuple(self.pins.pins.values()),
+        )
+
+    async def pin(self, call: Call) -> Pin:
+        asked = call.body(PinRequest)
+        for site in set(asked.sites) - self.atlas.sites.keys():
+            raise Problem("unknown_site", f"There is no site {site!r}.")
+        for region in set(asked.regions) - self.atlas.regions.keys():
+            raise Problem("unknown_region", f"There is no region {region!r}.")
+        package_id = call.path["package"]
+        if package_id in self.notices.purged():
+            raise Problem("purged")
+        return await self.pins.pin(package_id, asked)
+
+    async def unpin(self, call: Call) -> None:
+        await self.pins.unpin(call.path["package"])
+
+    def packages_live(self) -> int:
+        """How many packages are live."""
+        alive = (member.appliance_id for member in self.roster.members(self.now_s()))
+        return self.fills.live(self.catalog.listing.packages, alive, self.roster.shelves)
+
+    def region_of(self, record: Record) -> str:
+        """The region that an appliance stands in."""
+        return self.atlas.sites[record.report.site].region
 
     async def give_notices(self, call: Call) -> Notices:
         asked = call.query(Since)
@@ -202,6 +270,7 @@ class Steering:
 
     async def entomb(self, call: Call) -> None:
         await self.purges.entomb(call.path["package"], call.body(TombstoneRequest).until)
+        await self.pins.unpin(call.path["package"])
 
     async def purge(self, call: Call) -> PurgeDetails:
         return await self.purges.order(call.body(PurgeTarget))

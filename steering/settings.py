@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from media.fill_window import FillWindow, known_zone
 from media.fleet import Url
+from media.ids import Name
 from media.places import Atlas, Geography, Region, Route, Site
 from runtime.settings import Settings
 
@@ -96,6 +98,20 @@ class SteeringSettings(Settings):
         le=1,
         description="Share of an appliance's budget that plans use; the rest is cache",
     )
+    fill_window: str = Field(
+        "",
+        pattern=r"^(\d\d:\d\d-\d\d:\d\d)?$",
+        description="Local hours in which plans are filled, such as 02:00-06:00; empty: always",
+    )
+    fill_rate_bps: int = Field(
+        0, ge=0, description="Bits per second at which an appliance fills its plan; 0: no limit"
+    )
+    fill_rates_bps: dict[Name, PositiveInt] = Field(
+        {}, max_length=10_000, description="The same of single appliances, by their id"
+    )
+    live_copies: int = Field(
+        2, ge=1, le=1000, description="Whole copies that make a package live; fewer if all stand"
+    )
     ttl_s: float = Field(
         15.0, ge=1, le=300, description="Seconds after which players ask again where to play from"
     )
@@ -153,7 +169,18 @@ class SteeringSettings(Settings):
     @model_validator(mode="after")
     def _places_agree(self) -> "SteeringSettings":
         self.atlas()
+        for site in self.sites:
+            known_zone(site.timezone)
+            self.window(site.timezone)
         return self
+
+    def window(self, timezone: str) -> FillWindow | None:
+        """The hours in which plans are filled at a site in this time zone; None: always."""
+        return FillWindow.of(self.fill_window, timezone)
+
+    def rate_bps(self, appliance_id: str) -> int | None:
+        """The rate at which this appliance fills its plan; None: no limit."""
+        return self.fill_rates_bps.get(appliance_id, self.fill_rate_bps) or None
 
     def geography(self, routes: Iterable[Route] = ()) -> Geography:
         """The regions and sites, and what else is known of their networks."""

@@ -178,6 +178,25 @@ def _api() -> list[Row]:
     ]
 
 
+def _play() -> list[Row]:
+    return [
+        *_bench("play", None),
+        _tests(
+            "where the plan has filled, no play asks the store; a cold site brings each file once",
+            "tests/stories/test_store_log.py",
+        ),
+    ]
+
+
+def _caches() -> list[Row]:
+    return [
+        _tests(
+            "LRU, SIEVE and S3-FIFO answer every request of a trace as libCacheSim does",
+            "tests/lab/test_libcachesim.py",
+        )
+    ]
+
+
 def _control() -> list[Row]:
     """On real servers, which share the cores with the control plane and the load."""
     with postgres_server() as database, redis_server() as state:
@@ -203,6 +222,8 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "steer": lambda: _bench("steer", None),
     "api": _api,
     "control": _control,
+    "play": _play,
+    "caches": _caches,
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),
     "herd": lambda: _bench("fill", "varnish", "--case=herd"),

@@ -4,12 +4,13 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, web
 
+from media.enrolment import MachineKeys
 from media.fleet import (
     Notices,
     PackageList,
@@ -31,7 +32,7 @@ P = package_id(1)
 
 
 class ControlPlane:
-    """The one route of a control plane that steering asks, and the keys of everyone."""
+    """The two routes of a control plane that steering asks, and the keys of everyone."""
 
     def __init__(self, data: Path) -> None:
         secrets = data / "secrets"
@@ -44,11 +45,19 @@ class ControlPlane:
         self.trust(self.steering, self.control, *self.appliances.values(), data=data)
         self.packages: tuple[PackageRef, ...] = tuple(package(n, 300_000) for n in (1, 3, 2))
         self.answered: list[int] = []
+        self.keys: dict[str, str | None] = {}
+        self.told = asyncio.Event()
         self.runner: web.AppRunner | None = None
         self.url = "http://127.0.0.1:1"
 
     def trust(self, *machines: Identity, data: Path) -> None:
         Keyring([machine.public for machine in machines]).write(data / "secrets" / "trust.json")
+
+    def tell(self, keys: dict[str, str | None]) -> None:
+        """The appliances' keys are these from now on."""
+        self.keys = keys
+        self.told.set()
+        self.told = asyncio.Event()
 
     async def start(self) -> None:
         ring = Keyring([self.steering.public])
@@ -67,9 +76,21 @@ class ControlPlane:
             self.answered.append(response.status)
             return response
 
+        async def give_keys(call: Call) -> web.Response:
+            body = MachineKeys(keys=self.keys).model_dump_json().encode()
+            if has_tag(call.request, sha256_of(body)):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await self.told.wait()
+                return web.Response(status=304)
+            return web.Response(body=body)
+
         roles = frozenset({"steering"})
-        route = Route("GET", "/v1/packages", give, "Packages", answer=PackageList, roles=roles)
-        self.runner, self.url = await serve_http(make_app([route], authenticate), "127.0.0.1:0")
+        table = [
+            Route("GET", "/v1/packages", give, "Packages", answer=PackageList, roles=roles),
+            Route("GET", "/v1/machines", give_keys, "Keys", answer=MachineKeys, roles=roles),
+        ]
+        self.runner, self.url = await serve_http(make_app(table, authenticate), "127.0.0.1:0")
 
     async def stop(self) -> None:
         if self.runner is not None:

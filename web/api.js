@@ -90,9 +90,14 @@ function browserName() {
   return [brand ?? "Browser", navigator.userAgentData?.platform].filter(Boolean).join(" on ");
 }
 
-/** `{titles, next_cursor}`, newest first; `cursor` asks for the page after. */
-export const listTitles = (cursor) =>
-  call("GET", `/v1/titles${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+/** `{titles, next_cursor}` of what `q` finds, newest first; `cursor` asks for the page after. */
+export function listTitles(q, cursor) {
+  const wanted = new URLSearchParams({ ...(q && { q }), ...(cursor && { cursor }) });
+  return call("GET", wanted.size ? `/v1/titles?${wanted}` : "/v1/titles");
+}
+
+/** `{continue_watching, popular, degraded}` */
+export const getHome = () => call("GET", "/v1/home");
 
 export const getTitle = (titleId) => call("GET", `/v1/titles/${encodeURIComponent(titleId)}`);
 
@@ -107,8 +112,22 @@ export const openSession = (titleId, region) =>
 export const beat = (sessionId, beat) =>
   call("POST", `/v1/sessions/${encodeURIComponent(sessionId)}/heartbeat`, beat);
 
-/** Gives a session back; sent even while the page is closing, and nobody waits for it. */
-export const endSession = (sessionId) =>
-  call("DELETE", `/v1/sessions/${encodeURIComponent(sessionId)}`, undefined, {
+// The next two are sent even while the page goes, which then waits for nothing: not for a new access
+// token first, nor for an answer.
+
+/** The same, as the last word of a page that may be gone before anybody answers. */
+export const lastBeat = (sessionId, beat) =>
+  send("POST", `/v1/sessions/${encodeURIComponent(sessionId)}/heartbeat`, beat, {
     keepalive: true,
   }).catch(() => {});
+
+/** Gives a session back, and says where it was left; null: not known. In one request, for of two
+ * nobody knows which arrives first. */
+export const endSession = (sessionId, position_s = null) =>
+  send(
+    "DELETE",
+    `/v1/sessions/${encodeURIComponent(sessionId)}` +
+      (position_s === null ? "" : `?position_s=${position_s}`),
+    undefined,
+    { keepalive: true },
+  ).catch(() => {});

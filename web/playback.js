@@ -8,7 +8,7 @@
  * account, and goes on from there another day.
  */
 
-import { beat, endSession, openSession } from "./api.js";
+import { beat, endSession, lastBeat, openSession } from "./api.js";
 import { endSilence, pathwayFirst } from "./failover.js";
 import { pathwayOf } from "./pathways.js";
 import { hlsConfig } from "./settings.js";
@@ -62,6 +62,7 @@ export class Playback extends EventTarget {
   #startup_ms = null;
   #position = null; // where the film is to go on
   #heart = 0; // the timer of the heartbeats
+  #beating = false; // the session is one that heartbeats belong to
   #stallsTold = 0;
   #told = null; // the position at the last heartbeat
 
@@ -83,10 +84,17 @@ export class Playback extends EventTarget {
     await this.#renew("opened", play);
   }
 
-  /** Gives the session back; what is loaded plays on. */
+  /** Gives the session back, and says where the film was left; what is loaded plays on. */
   end() {
     clearInterval(this.#heart);
-    if (this.session) endSession(this.session.session_id);
+    this.#beating = false;
+    if (this.session) endSession(this.session.session_id, this.#reached);
+  }
+
+  /** Says where the film is, for the page may be gone any moment. */
+  tell() {
+    if (!this.#beating || this.#reached === null || this.#reached === this.#told) return;
+    lastBeat(this.session.session_id, this.#word());
   }
 
   /** What there is to see of the play at this moment. Seconds, bits per second, pixels. */
@@ -126,6 +134,7 @@ export class Playback extends EventTarget {
     this.#beginAt(session.resume_s);
     this.#attach(play);
     this.#heart = setInterval(() => this.#beat(), session.heartbeat_s * 1000);
+    this.#beating = true;
     this.dispatchEvent(new Event("session"));
   }
 
@@ -145,19 +154,30 @@ export class Playback extends EventTarget {
     this.#position = Number.isFinite(wanted) ? wanted : (resume_s ?? 0);
   }
 
-  async #beat() {
-    if (this.#video.paused && this.#told === this.#video.currentTime) return; // as it was told
+  /** Seconds that the viewer has come to; null until the film moves, for then the element stands at
+   * 0, which is not where the viewer is. */
+  get #reached() {
+    return this.#position === null ? this.#video.currentTime : null;
+  }
+
+  /** What a heartbeat says; the next one goes on from there. */
+  #word() {
     const { stalls, bitrate_bps } = this.stats();
     const rebuffers = Math.max(0, stalls - this.#stallsTold);
     this.#stallsTold = stalls;
-    this.#told = this.#video.currentTime;
+    this.#told = this.#reached;
+    return {
+      position_s: this.#told,
+      rebuffers,
+      bitrate_bps: bitrate_bps === null ? null : Math.round(bitrate_bps),
+    };
+  }
+
+  async #beat() {
+    if (!this.#beating) return;
+    if (this.#video.paused && this.#told === this.#reached) return; // as it was told
     try {
-      await beat(this.session.session_id, {
-        // Until the film moves the element stands at 0, which is not where the viewer is.
-        position_s: this.#position === null ? this.#told : null,
-        rebuffers,
-        bitrate_bps: bitrate_bps === null ? null : Math.round(bitrate_bps),
-      });
+      await beat(this.session.session_id, this.#word());
     } catch (error) {
       // Anything else is the control plane's trouble, and playing goes on without it.
       if (error.code === "too_many_streams") this.#fail(error);
@@ -287,9 +307,10 @@ export class Playback extends EventTarget {
   }
 
   #fail(error) {
+    clearInterval(this.#heart);
+    this.#beating = false;
     this.#video.pause();
     this.hls.stopLoad();
-    clearInterval(this.#heart);
     this.#journal.add("failed", { message: error.message });
     this.dispatchEvent(new CustomEvent("failed", { detail: error }));
   }
@@ -314,6 +335,10 @@ export class Playback extends EventTarget {
         this.#look();
         note(type);
       });
+    }
+    // Where a viewer stops is where another day begins.
+    for (const type of ["pause", "ended"]) {
+      this.#video.addEventListener(type, () => this.#beat());
     }
     this.#video.addEventListener("timeupdate", () => this.#look());
   }

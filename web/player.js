@@ -132,6 +132,9 @@ byId("sign-out").addEventListener("click", () => {
 playback.addEventListener("session", showServing);
 playback.addEventListener("pathway", showServing);
 playback.addEventListener("failed", (event) => show(event.detail));
-addEventListener("pagehide", (event) => event.persisted || playback.end());
+// A page that is hidden may never be heard of again: on phones it ends without another word. One
+// that a browser keeps to come back to keeps its session.
+document.addEventListener("visibilitychange", () => document.hidden && playback.tell());
+addEventListener("pagehide", (event) => (event.persisted ? playback.tell() : playback.end()));
 setInterval(() => showStats(playback.stats()), REFRESH_MS);
 start();

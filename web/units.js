@@ -11,6 +11,15 @@ export function duration(seconds) {
   return h ? `${h}:${String(m).padStart(2, "0")}:${tail}` : `${m}:${tail}`;
 }
 
+/** What is left of a film: "less than a minute left", "12 min left", "1 h 5 min left". */
+export function left(seconds) {
+  if (!Number.isFinite(seconds)) return DASH;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1) return "less than a minute left";
+  const [h, m] = [Math.floor(minutes / 60), minutes % 60];
+  return `${[h && `${h} h`, m && `${m} min`].filter(Boolean).join(" ")} left`;
+}
+
 /** Bits per second: "640 kb/s", "2.4 Mb/s", "310 Mb/s". */
 export function bitrate(bps) {
   if (!Number.isFinite(bps) || bps <= 0) return DASH;

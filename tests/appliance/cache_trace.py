@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterator
 
 from appliance.admit import fingerprint
-from appliance.evict import Admission, PolicyName, Ration, make_policy
-from appliance.index import NIL, Index
+from appliance.evict import Admission, PolicyName
+from lab.replay import Cache, replay
+from lab.trace import Request
 
 FILMS = 2_000
 SEGMENTS = 12
@@ -40,31 +41,8 @@ def _play(film: int, segments: int) -> Iterator[tuple[str, int]]:
         yield key, 1_000_000 + fingerprint(key) % 1_000_000
 
 
-class Cached:
-    """A cache without a disk."""
-
-    def __init__(self, name: PolicyName, admission: Admission, budget_bytes: int) -> None:
-        self.index = Index()
-        self.budget_bytes = budget_bytes
-        self.ration = Ration(self.index, make_policy(name, admission, self.index, budget_bytes))
-
-    def ask(self, key: str, size: int) -> bool:
-        """Whether it was a hit; it is held afterwards."""
-        slot = self.index.find(key)
-        if slot != NIL:
-            self.ration.touch(slot)
-            return True
-        over = self.ration.used_bytes + size - self.budget_bytes
-        for victim in self.ration.victims(over, len(self.index)):
-            self.index.drop(victim)
-        self.ration.insert(self.index.add(key, size, 0))
-        return False
-
-
 def miss_bytes(name: PolicyName, admission: Admission, budget_bytes: int, seed: int = 7) -> float:
     """The byte miss ratio over the trace."""
-    cached, asked, missed = Cached(name, admission, budget_bytes), 0, 0
-    for key, size in requests(seed):
-        asked += size
-        missed += 0 if cached.ask(key, size) else size
-    return missed / asked
+    cache = Cache(name, budget_bytes, admission=admission)
+    replay((Request(0.0, key, size) for key, size in requests(seed)), [cache])
+    return 1 - cache.counts.hit_bytes / cache.counts.bytes

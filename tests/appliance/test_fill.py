@@ -435,6 +435,30 @@ async def test_the_home_is_asked_first_and_only_for_ourselves(cache: Cache) -> N
     assert (home.asked, store.asked) == ([0], [0])
 
 
+async def test_the_sources_of_a_package_come_before_its_home_in_their_order(cache: Cache) -> None:
+    """One of them is home, too: as home it is asked again, for as such it brings the file."""
+    first, second = Given("home", Missing()), Given("second", Missing())
+    home, store = Given("home", SMALL), Given("store", SMALL)
+    fills = fills_from(cache, Given("home", SMALL), Given("second", SMALL), store)
+    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    fills.first = lambda want: (first, second)  # type: ignore[assignment,return-value]
+    await fills.join(want_of(SMALL)).wait()
+    assert (first.asked, second.asked, home.asked, store.asked) == ([0], [0], [0], [])
+    second.script = (SMALL,)
+    await fills.join(want_of(SMALL, "2.m4s"), for_peer=True).wait()
+    assert (first.asked, second.asked, home.asked, store.asked) == ([0, 0], [0, 0], [0], [])
+
+
+async def test_bytes_for_the_plan_are_counted_apart(cache: Cache) -> None:
+    fills = fills_from(cache, Given("store", SMALL))
+    mine = fills.join(want_of(SMALL), of_plan=True)
+    assert fills.join(want_of(SMALL)) is mine and mine.awaited
+    await mine.wait()
+    await fills.join(want_of(SMALL, "2.m4s")).wait()
+    assert fills.plan_bytes_by_kind == {"peer": 0, "store": len(SMALL)}
+    assert fills.bytes_by_kind == {"peer": 0, "store": 2 * len(SMALL)}
+
+
 async def test_two_that_think_the_other_is_home_do_not_wait_for_each_other(cache: Cache) -> None:
     hold = asyncio.Event()
     fills = fills_from(cache, Given("store", SMALL), stall_s=5)

@@ -10,9 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from appliance import steering_link
+from appliance.holdings import Ledger
 from appliance.steering_link import SteeringLink
-from media.fleet import Notices
+from media.fleet import Notices, ReportAnswer
 from runtime.durable import write_durably
+from tests.steering_fleet import report
 
 
 async def test_notices_are_heard_again_when_the_disk_was_full(
@@ -42,3 +44,26 @@ async def test_notices_are_heard_again_when_the_disk_was_full(
             assert (await obeyed).version == 7
         hearing.cancel()
     assert b'"version":7' in (tmp_path / "notices.json").read_bytes()
+
+
+async def test_reports_come_as_often_as_steering_wants_them() -> None:
+    came: asyncio.Queue[None] = asyncio.Queue()
+
+    async def take(request: web.Request) -> web.Response:
+        came.put_nowait(None)
+        return web.Response(text=ReportAnswer(within_s=0.3).model_dump_json())
+
+    async def took(request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_put("/v1/reports/a1", take)
+    app.router.add_put("/v1/holdings/a1", took)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        link = SteeringLink(str(server.make_url("/")), "a1", session, lambda: "word")
+        work = link.report(report, lambda: "calm", Ledger("boot-1"), interval_s=3600)
+        reporting = asyncio.create_task(work, name="reports")
+        async with asyncio.timeout(10):
+            await came.get()
+            await came.get()
+        reporting.cancel()

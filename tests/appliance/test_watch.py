@@ -14,12 +14,14 @@ from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
 from appliance.health import HOLD_S
 from appliance.metrics import PREFIX, TABLE, exposition
+from appliance.plan import PlanFollower
 from appliance.settings import ApplianceSettings
 from appliance.shed import Priority
 from appliance.sources import StoreSource
 from appliance.tally import Tally, note
 from appliance.want import FileWant
 from appliance.watch import Watch
+from media.fleet import Plan, PlanItem
 from media.ids import id_from
 from media.objects import open_store
 from runtime.errors import Problem
@@ -50,6 +52,7 @@ class House:
         self.early = EarlyFills(self.fills, self.board, 8, lambda: self.draining)
         settings = ApplianceSettings(capacity_bps=8_000_000, max_connections=100, workers=2)
         self.watch = Watch(self.board, self.cache, self.fills, settings, lambda: self.draining)
+        self.plan = PlanFollower(self.fills, 1, lambda want: b"", lambda plan: None)
         self.now_s = time.monotonic()
 
     def pass_time(self, seconds: int, bytes_per_s: int = 0) -> str:
@@ -86,7 +89,21 @@ async def test_figures_are_those_of_the_table(house: House) -> None:
     note(house.tallies[1], Tally.FILL, 80_000)
     for tally in house.tallies:
         tally[Tally.FLIGHTS], tally[Tally.LIMIT] = 3, 64
-    figures = house.watch.figures(9, house.early)
+    house.plan.adopt(
+        Plan(
+            appliance_id="north-1",
+            version="1",
+            items=tuple(
+                PlanItem(
+                    title_id=id_from("ttl", 1, 1), package_id=id_from("pkg", 1, number),
+                    inventory_sha256="0" * 64, bytes=1_000,
+                )
+                for number in range(9)
+            ),
+        )
+    )  # fmt: skip
+    house.fills.plan_bytes_by_kind["peer"] = 7
+    figures = house.watch.figures(house.plan, house.early)
     assert figures.keys() == {row.name for row in TABLE}
     text = exposition(figures).decode()
     for line in (
@@ -101,6 +118,8 @@ async def test_figures_are_those_of_the_table(house: House) -> None:
         "flights 6.0",
         "flight_limit 128.0",
         "plan_missing_files 9.0",
+        "plan_missing_bytes 9000.0",
+        'plan_fill_bytes_total{source="peer"} 7.0',
         "workers_alive 2.0",
         'health_state{state="serving"} 1.0',
         f'cache_folder_in_service{{folder="{house.cache.stocks[0].shelf.folder}"}} 1.0',
@@ -189,7 +208,7 @@ async def test_fills_that_fail(house: House, tmp_path: Path) -> None:
 async def test_what_players_say_is_counted(house: House) -> None:
     notes = [(id_from("ses", 1_700_000_000_000, 1), "pkg/v/1.m4s", "bs%2Cmsd%3D1500%2Cot%3Dv")]
     house.watch.hear(notes, 100.0)
-    figures = house.watch.figures(0, house.early)
+    figures = house.watch.figures(house.plan, house.early)
     assert figures["player_starved_requests"] == 1
     assert figures["player_startup_seconds"] == 1.5
 

@@ -42,9 +42,9 @@ async def put_package(
     protection: Protection | None = None,
 ) -> str:
     """A package in the store; the SHA-256 of its inventory. It has a video and an audio rendition
-    of a few bytes each, or the `film`: the files of a rendition v-avc-360 and its playlist."""
+    of a few bytes each, or the `film`: files of renditions, playlists and pictures."""
     film = film or film_of("v-avc-360", "a-aac-en")
-    folders = sorted({path.split("/")[0] for path in film} - {"hls"}, reverse=True)
+    folders = sorted({path.split("/")[0] for path in film} - {"hls", "thumbs"}, reverse=True)
     files = dict(film)
     renditions = tuple(_rendition(files, folder, protection) for folder in folders)
     timelines = {r.rendition_id: Timeline(1000, (6000, 6000)) for r in renditions}

@@ -22,7 +22,11 @@ from media.accounts import Login, Tokens
 from media.api import Lease, LeaseOffer, Session, Title
 from media.fleet import (
     DrainRequest,
+    FillStatus,
     Pathway,
+    Pin,
+    PinRequest,
+    Plan,
     PurgeTarget,
     RankAnswer,
     RankRequest,
@@ -80,6 +84,7 @@ class Steering:
     purges: dict[str, PurgeDetails] = field(default_factory=dict)
     revoked: list[RevokeRequest] = field(default_factory=list)
     drains: dict[str, bool] = field(default_factory=dict)
+    pins: dict[str, Pin] = field(default_factory=dict)
     purged: asyncio.Event = field(default_factory=asyncio.Event)
     refuses: str = ""  # with this code
     dead: set[str] = field(default_factory=set)
@@ -98,6 +103,10 @@ class Steering:
             Route("POST", "/v1/purges/{job}/cancel", self.cancel_purge, "", roles=only),
             Route("POST", "/v1/revocations", self.revoke, "", body=RevokeRequest, roles=only),
             Route("PUT", "/v1/drains/{a}", self.drain, "", body=DrainRequest, roles=only),
+            Route("GET", "/v1/plans/{a}", self.plan, "", roles=only),
+            Route("GET", "/v1/fills", self.fills, "", roles=only),
+            Route("POST", "/v1/fills/{p}", self.pin, "", body=PinRequest, roles=only),
+            Route("DELETE", "/v1/fills/{p}", self.unpin, "", roles=only),
         ]
 
     async def authenticate(self, request: web.Request) -> Caller:
@@ -147,6 +156,26 @@ class Steering:
         if appliance not in {pathway.appliance_id for pathway in self.pathways}:
             raise Problem("unknown_appliance")
         self.drains[appliance] = call.body(DrainRequest).draining
+
+    async def plan(self, call: Call) -> Plan:
+        appliance = call.path["a"]
+        if appliance not in {pathway.appliance_id for pathway in self.pathways}:
+            raise Problem("unknown_appliance")
+        return Plan(appliance_id=appliance, version="1", items=())
+
+    async def fills(self, call: Call) -> FillStatus:
+        return FillStatus(appliances=(), packages=(), pins=tuple(self.pins.values()))
+
+    async def pin(self, call: Call) -> Pin:
+        asked = call.body(PinRequest)
+        if asked.sites not in ((), ("north-1",)):
+            raise Problem("unknown_site")
+        pin = Pin(package_id=call.path["p"], made_at=utc_now(), **asked.model_dump())
+        self.pins[pin.package_id] = pin
+        return pin
+
+    async def unpin(self, call: Call) -> None:
+        self.pins.pop(call.path["p"], None)
 
     async def revoke(self, call: Call) -> None:
         self.revoked.append(call.body(RevokeRequest))

@@ -6,8 +6,9 @@ from datetime import timedelta
 import aiohttp
 
 from control_plane.clock import utc_now
+from control_plane.packages import read_inventory, renditions_of
 from media.api import Job, Title, TitlePage
-from media.fleet import PackageList
+from media.fleet import FillPlan, FillStatus, PackageList
 from media.ids import new_id
 from media.inventory import sha256_of
 from tests.control_plane.house import MASTER, House, code_of, send
@@ -138,12 +139,41 @@ async def test_steering_gets_published_packages_when_they_have_changed(house: Ho
     steering = house.machine("steering")
     listed = await steering.call("GET", "/v1/packages", PackageList)
     assert [package.package_id for package in listed.packages] == [title.package_id]
-    assert listed.packages[0].total_bytes > 0
+    (package,) = listed.packages
+    inventory = await read_inventory(
+        house.store, title.title_id, package.package_id, package.inventory_sha256
+    )
+    shared = sum(entry.bytes for entry in inventory.files)
+    assert {one.rendition_id for one in package.renditions} == {
+        one.rendition_id for one in inventory.renditions
+    }
+    assert package.total_bytes == sum(one.bytes for one in package.renditions) + shared
 
     tag = sha256_of(await steering.call_raw("GET", "/v1/packages"))
     assert await steering.call_raw("GET", "/v1/packages", known=tag) == b""
     await send(await house.account("operator"), "DELETE", f"/v1/titles/{title.title_id}")
     assert await steering.call_raw("GET", "/v1/packages", known=tag) == b'{"packages":[]}'
+
+
+def test_packages_of_before_have_no_renditions():
+    assert renditions_of("") == ()
+
+
+async def test_pins_and_plans_pass_through(house: House):
+    operator = await house.account("operator")
+    package_id, appliance = new_id("pkg"), house.steering.pathways[0].appliance_id
+    pinned = await send(operator, "POST", f"/v1/fills/{package_id}", sites=["north-1"], boost=2)
+    assert (pinned["package_id"], pinned["boost"]) == (package_id, 2)
+    fills = await operator.call("GET", "/v1/fills", FillStatus)
+    assert [pin.package_id for pin in fills.pins] == [package_id]
+    wrong = send(operator, "POST", f"/v1/fills/{package_id}", sites=["moon"])
+    assert await code_of(wrong) == "unknown_site"
+    await operator.call_raw("DELETE", f"/v1/fills/{package_id}")
+    assert (await operator.call("GET", "/v1/fills", FillStatus)).pins == ()
+    plan = await operator.call("GET", f"/v1/fleet/{appliance}/plan", FillPlan)
+    assert plan.appliance_id == appliance
+    unknown = operator.call_raw("GET", "/v1/fleet/nobody/plan")
+    assert await code_of(unknown) == "unknown_appliance"
 
 
 async def test_a_deleted_title_is_gone_then_purged_then_cleared_away(house: House):

@@ -17,6 +17,7 @@ from media.hls import Segment, media_playlist
 from runtime.child import run_child
 from runtime.service import serve_http
 from tests.control_plane.house import PASSWORD, House, open_house, pathway, send
+from tests.control_plane.stills import still
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,24 @@ async def test_titles_are_published_and_deleted(house: House):
     assert deleted.json == {"deleted": title.title_id}
     table = await run(house, "titles")
     assert "Film two" in table.out and "Film one" not in table.out and "0:12" in table.out
+
+
+async def test_a_title_gets_a_picture(house: House, tmp_path: Path):
+    await house.published("Film")
+    picture, text = tmp_path / "poster.png", tmp_path / "poster.txt"
+    picture.write_bytes(still("png"))
+    text.write_text("no picture")
+    given = await run(house, "title", "art", "Film", str(picture), "--json")
+    assert given.json["artwork_url"].startswith(f"{house.url}/v1/titles/ttl_")
+    bad, none, both = await asyncio.gather(
+        run(house, "title", "art", "Film", str(text), "--json"),
+        run(house, "title", "art", "Film", str(tmp_path / "none.png"), "--json"),
+        run(house, "title", "art", "Film", str(picture), "--remove"),
+    )
+    assert (bad.code, bad.json["code"]) == (1, "bad_artwork") and "poster.txt" in bad.json["detail"]
+    assert (none.json["code"], both.code) == ("bad_request", 2)
+    removed = await run(house, "title", "art", "Film", "--remove", "--json")
+    assert removed.json["artwork_url"] is None
 
 
 async def test_play_prints_an_address_or_why_not(house: House):

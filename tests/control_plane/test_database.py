@@ -17,7 +17,15 @@ from control_plane import tables
 from control_plane.clock import utc_now
 from control_plane.database import Database, upgrade
 from control_plane.search import matching
-from control_plane.tables import Base, JobRow, SessionRow, TitleRow, UserRow
+from control_plane.tables import (
+    Base,
+    JobRow,
+    PackageRow,
+    SessionRow,
+    TitleRow,
+    UserRow,
+    from_ms,
+)
 from media.ids import new_id
 from runtime.errors import Problem
 from tests.control_plane.conftest import fresh_database
@@ -144,6 +152,15 @@ ROWS = (
 )
 
 
+PACKAGES = (
+    ("INSERT INTO packages (package_id, title_id, inventory_sha256, duration_s, total_bytes,"
+    " created_at) VALUES ('pkg_1', 'ttl_1', '0', 1, 1, 1000)"),
+    ("INSERT INTO packages (package_id, title_id, inventory_sha256, duration_s, total_bytes,"
+    " created_at) VALUES ('pkg_2', 'ttl_1', '0', 1, 1, 2000)"),
+    "UPDATE titles SET package_id = 'pkg_2' WHERE title_id = 'ttl_1'",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("revision", ["0001", "0006"])
 async def test_an_older_database_is_brought_up_to_date(
@@ -160,6 +177,8 @@ async def test_an_older_database_is_brought_up_to_date(
             true = "1" if kind == "sqlite" else "TRUE"
             await connection.exec_driver_sql(row.format(true=true))
         await connection.run_sync(upgrade, revision)
+        for row in PACKAGES:
+            await connection.exec_driver_sql(row)
     await database.migrate()
     async with database.reading() as session:
         job = await session.get(JobRow, "job_1")
@@ -170,6 +189,8 @@ async def test_an_older_database_is_brought_up_to_date(
         assert user is not None and (user.disabled, user.plan) == (False, None)
         found = select(TitleRow.name).where(matching(database.dialect, "fil"))
         assert (await session.scalars(found)).all() == ["Big Film"]  # what was there is found
+        since = select(PackageRow.superseded_at).order_by(PackageRow.package_id)
+        assert (await session.scalars(since)).all() == [from_ms(2000), None]
     async with database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await database.close()

@@ -28,6 +28,7 @@ OWN = {
 WITH_PROFILE = {
     "GET /v1/titles",
     "GET /v1/titles/{title_id}",
+    "GET /v1/titles/{title_id}/artwork",
     "GET /v1/home",
     "GET /v1/history",
     "DELETE /v1/history/{title_id}",

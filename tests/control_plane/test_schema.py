@@ -76,11 +76,13 @@ async def _real(house: House) -> str:
         "user_id": user["user_id"],
         "upload_id": upload["upload_id"],
         "job_id": purge["job_id"],
+        "package_id": title.package_id,
         "plan": "basic",
         "appliance": "north-1",
         "region": "north",
         "number": "1",
         "language": "en",
+        "sha256": "0" * 64,
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in named.items()]
     return "\n".join(["[parameters]", *lines, ""])

@@ -8,13 +8,14 @@ from moto.server import ThreadedMotoServer
 
 import control_plane.sender
 from control_plane.sender import send_master
-from media.api import CompleteUpload, Job
+from media.api import CompleteUpload, Job, Title
 from media.objects import MIN_PART_BYTES
 from media.s3 import S3Store
 from runtime.client import Client
 from runtime.errors import Problem
 from runtime.service import serve_http
 from tests.control_plane.house import House, code_of, open_house, send
+from tests.control_plane.stills import still
 
 
 @pytest.fixture
@@ -46,7 +47,12 @@ async def test_a_master_goes_straight_to_a_store_that_signs_addresses(tmp_path: 
         assert await bucket.get_bytes(lease.master_key, max_bytes=10**8) == film.read_bytes()
         assert lease.master_sha256 is not None
         assert (await house.complete(lease))["state"] == "done"
-        await send(api, "DELETE", f"/v1/titles/{title['title_id']}")
+        # Its picture lies there, too.
+        path = f"/v1/titles/{title['title_id']}"
+        given = await api.call("PUT", f"{path}/artwork", Title, body=still("png"))
+        shown = str(given.artwork_url).removeprefix(house.url)
+        assert await house.anonymous().call_raw("GET", shown) == still("png")
+        await send(api, "DELETE", path)
         await house.control.removal.remove_titles()
         assert [found.key async for found in bucket.list_objects("")] == []
     await bucket.close()

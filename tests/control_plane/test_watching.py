@@ -45,6 +45,16 @@ async def test_a_film_goes_on_where_it_was_left(house: House):
     assert (await get(house, "/v1/history"))["watched"][0]["position_s"] == 12.0
 
 
+async def test_the_end_of_a_session_says_where_it_was(house: House):
+    title = await house.published()
+    session, viewer = await house.play(title), await house.account("viewer")
+    path = f"/v1/sessions/{session.session_id}"
+    wrong = viewer.call_raw("DELETE", path, query={"position_s": "-1"})
+    assert await code_of(wrong) == "invalid_field"
+    await viewer.call_raw("DELETE", path, query={"position_s": "11"})
+    assert (await house.play(title)).resume_s == 11.0
+
+
 async def test_each_profile_has_its_own_history(house: House):
     title, other = await house.published("A"), await house.published("B")
     viewer = await house.account("viewer")

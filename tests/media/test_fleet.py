@@ -9,6 +9,7 @@ from media.fleet import (
     MAX_REPORT_BYTES,
     MAX_STARVED,
     Counters,
+    Plan,
     Quality,
     RankRequest,
     Report,
@@ -47,6 +48,9 @@ def test_the_largest_report_fits() -> None:
         budget_bytes=MOST,
         used_bytes=MOST,
         plan_version="p" * 64,
+        plan_state="waiting",
+        plan_missing_files=MOST,
+        plan_missing_bytes=MOST,
         notices_version=MOST,
         counters=counters,
         quality=quality,
@@ -79,3 +83,13 @@ def test_a_report_of_an_older_appliance_is_understood() -> None:
     }  # fmt: skip
     report = Report.model_validate(old)
     assert report.quality == Quality() and report.starved == () and report.counters.sheds == 0
+    assert (report.plan_state, report.plan_missing_bytes) == ("none", 0)
+
+
+def test_a_plan_of_an_older_steering_is_understood() -> None:
+    item = {"title_id": id_from("ttl", 1, 1), "package_id": P, "inventory_sha256": "0" * 64}
+    plan = Plan.model_validate({"appliance_id": "a", "version": "1", "items": [item]})
+    assert (plan.window, plan.rate_bps) == (None, None)
+    assert not plan.items[0].urgent and plan.items[0].sources == ()
+    with pytest.raises(ValidationError):
+        Plan.model_validate({"appliance_id": "a", "version": "1", "items": [], "rate_bps": 0})

@@ -148,6 +148,47 @@ async def test_listing_is_by_prefix_and_in_order(store: ObjectStore) -> None:
     assert [info async for info in store.list_objects("../")] == []
 
 
+async def test_listing_is_in_the_order_of_keys_whatever_folders_are(store: ObjectStore) -> None:
+    """A folder stands where its keys do: "a.b" comes before "a/c", and "a-b" too."""
+    keys = ["t/a-b/1", "t/a.b", "t/a/c", "t/a/d/1", "t/ab/1", "u"]
+    for key in reversed(keys):
+        await store.put_bytes(key, b"x")
+    assert [info.key async for info in store.list_objects("")] == keys
+    folders = ["t/a-b/", "t/a/", "t/ab/"]
+    assert [folder async for folder in store.list_folders("t/")] == folders
+    assert [folder async for folder in store.list_folders("t/", "t/a-b/")] == folders[1:]
+    assert [folder async for folder in store.list_folders("t/", "t/ab/")] == []
+    assert [folder async for folder in store.list_folders("none/")] == []
+    assert [folder async for folder in store.list_folders("../")] == []
+
+
+async def test_long_listings_are_whole_and_go_on_while_objects_go(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("media.file_store", "media.s3"):
+        monkeypatch.setattr(f"{module}.PAGE", 3)
+    keys = [f"t/{number}/x" for number in range(8)]
+    await asyncio.gather(*(store.put_bytes(key, b"x") for key in keys))
+    assert [folder async for folder in store.list_folders("t/", "t/1/")] == [
+        f"t/{number}/" for number in range(2, 8)
+    ]
+    found = []
+    async for info in store.list_objects("t/"):
+        found.append(info.key)
+        await store.delete(info.key)
+    assert found == keys
+    assert [info async for info in store.list_objects("t/")] == []
+
+
+async def test_objects_tell_when_they_were_put(store: ObjectStore) -> None:
+    before = time.time()
+    await store.put_bytes("t/a", b"x")
+    after = time.time()
+    told = [(await store.stat("t/a")).modified_s]
+    told += [info.modified_s async for info in store.list_objects("t/")]
+    assert all(before - 2 <= modified_s <= after + 2 for modified_s in told)  # in whole seconds
+
+
 async def test_multipart(store: ObjectStore) -> None:
     key, first, last = "masters/ttl/film.mp4", os.urandom(5 * MIB), os.urandom(1000)
     upload = await store.start_upload(key)

@@ -34,6 +34,10 @@ async def toast(call: Call) -> Done:
     return Done(said=f"{call.body(Toast).slices} for {call.who.name}, {call.query(Search).q}")
 
 
+async def bake(call: Call) -> Done:
+    return Done(said=call.raw.hex())
+
+
 async def fail(call: Call) -> None:
     match call.path["how"]:
         case "problem":
@@ -48,6 +52,10 @@ ROUTES = [
     Route(
         "POST", "/v1/toast", toast, "Toasts", answer=Done, body=Toast, query=Search,
         roles=frozenset({"cook"}), status=201, errors=("overloaded",), max_body_bytes=100,
+    ),
+    Route(
+        "PUT", "/v1/bread", bake, "Bakes", answer=Done, takes="application/octet-stream",
+        roles=frozenset({"cook"}), max_body_bytes=5,
     ),
     Route("GET", "/v1/fail/{how}", fail, "Fails"),
     Route("GET", "/v1/titles/{title_id}", fail, "A title", params={"title_id": TitleId}),
@@ -103,6 +111,17 @@ async def test_a_body_of_no_announced_length_is_bounded(aiohttp_client: AiohttpC
     answer = await client.post("/v1/toast", data=pieces(), headers={"X-Role": "cook"})
     assert (answer.status, (await answer.json())["code"]) == (413, "body_too_large")
     assert sent < 32 * 2**20
+
+
+async def test_a_route_may_take_bytes(aiohttp_client: AiohttpClient) -> None:
+    """Of whatever kind the client says that they are, and no more than it takes."""
+    client = await aiohttp_client(make_app(ROUTES, authenticate))
+    cook = {"X-Role": "cook", "Content-Type": "text/html"}
+    answer = await client.put("/v1/bread", data=b"\xff\0{", headers=cook)
+    assert (answer.status, await answer.json()) == (200, {"said": "ff007b"})
+    for headers, code in ((cook, "body_too_large"), ({}, "not_signed_in")):
+        answer = await client.put("/v1/bread", data=b"123456", headers=headers)
+        assert (await answer.json())["code"] == code
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(
@@ -171,3 +190,6 @@ def test_the_document_is_valid_and_says_what_is_checked() -> None:
     schema = document["components"]["schemas"]["Toast"]
     jsonschema.validate({"slices": 2}, schema)
     assert toast_operation["security"] == [{"bearer": []}]
+    bread = document["paths"]["/v1/bread"]["put"]
+    assert set(bread["requestBody"]["content"]) == {"application/octet-stream"}
+    assert set(bread["responses"]) == {"200", "400", "401", "403", "413", "500"}

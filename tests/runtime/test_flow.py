@@ -1,8 +1,10 @@
 """The breaker and the buckets, on a clock of ours."""
 
+import random
+
 import pytest
 
-from runtime.flow import Breaker, Buckets
+from runtime.flow import Breaker, Buckets, Pace
 
 
 def test_it_opens_rests_probes_and_closes() -> None:
@@ -52,3 +54,50 @@ def test_buckets_are_bounded_and_forget_who_was_not_heard_for_longest():
     buckets = Buckets(rate=1, burst=1, most=2)
     assert [buckets.take(key, 0.0) for key in "abca"] == [0.0] * 4  # a was forgotten
     assert buckets.take("a", 0.0) > 0
+
+
+class TestPace:
+    def test_bytes_keep_to_the_rate_whatever_the_files(self) -> None:
+        pace, now_s, taken = Pace(1000.0), 100.0, 0
+        dice = random.Random(7)
+        while now_s < 200:
+            wait_s = pace.wait_s(now_s)
+            if wait_s > 0:
+                now_s += wait_s
+                continue
+            size = dice.choice((1, 50, 900, 7000))
+            pace.take(size, now_s)
+            taken += size
+        assert 0.9 * 100_000 <= taken <= 100_000 + 7000
+
+    def test_a_file_larger_than_the_bucket_is_paid_for_afterwards(self) -> None:
+        pace = Pace(10.0)
+        pace.take(100, 5.0)
+        assert pace.wait_s(5.0) == 10.0
+        assert pace.wait_s(14.0) == 1.0
+        assert pace.wait_s(15.0) == 0.0
+
+    def test_a_pause_saves_up_a_second_and_no_more(self) -> None:
+        pace = Pace(10.0, burst_s=1.0)
+        pace.wait_s(0.0)
+        pace.take(10, 1000.0)
+        assert pace.wait_s(1000.0) == 0.0
+        pace.take(5, 1000.0)
+        assert pace.wait_s(1000.0) == 0.5
+
+    def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing(self) -> None:
+        pace = Pace(10.0)
+        pace.take(10, 100.0)
+        assert pace.wait_s(50.0) == 1.0
+        assert pace.wait_s(50.5) == 0.5
+
+    def test_another_rate_holds_for_what_is_owed_too(self) -> None:
+        pace = Pace(1.0)
+        pace.take(1000, 0.0)
+        pace.set_rate(1000.0, 0.0)
+        assert pace.wait_s(0.0) == 1.0
+        pace.set_rate(None, 0.5)
+        assert pace.wait_s(0.5) == 0.0
+        pace.take(10**9, 0.5)
+        pace.set_rate(1.0, 0.5)
+        assert pace.wait_s(0.5) == 0.0

@@ -16,6 +16,7 @@ from media.fleet import (
 )
 from media.keys import Identity
 from runtime.supervise import Daemon
+from steering.settings import SteeringSettings
 from tests.redis_server import redis_server
 from tests.steering_fleet import holdings, package, package_id, report, session_id
 from tests.steering_service import ControlPlane, Fleet, P, running
@@ -134,7 +135,9 @@ async def test_the_answer_to_a_report_says_which_holdings_are_known(fleet: Fleet
 
     async def known(sequence: int, boot_id: str = "boot-1") -> Any:
         said = report("north-1", time.time(), site="north", sequence=sequence, boot_id=boot_id)
-        return json.loads((await fleet.ask("PUT", "/v1/reports/north-1", said, by=by))[1])
+        answer = json.loads((await fleet.ask("PUT", "/v1/reports/north-1", said, by=by))[1])
+        assert answer.pop("within_s") == SteeringSettings().report_interval_s
+        return answer
 
     assert await known(1) == {"holdings_sequence": None}
     assert await fleet.hold("north-1", P, sequence=4) == 204

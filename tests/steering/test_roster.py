@@ -14,6 +14,16 @@ def roster() -> RosterBook:
     return RosterBook(ATLAS, report_timeout_s=15, forget_s=3600, session_bps=1_000_000)
 
 
+def test_nobody_brings_a_forgotten_one_back(roster: RosterBook) -> None:
+    roster.hear(report("a1"), NOW_S)
+    record = roster.get("a1")
+    assert record is not None
+    roster.forget({"a1", "a7"})
+    assert roster.get("a1") is None and not roster.restore(record, NOW_S)
+    roster.forget(frozenset())
+    assert roster.restore(record, NOW_S)
+
+
 def test_an_older_report_of_the_same_boot_is_ignored(roster: RosterBook) -> None:
     assert roster.hear(report(sequence=7, load=0.7), NOW_S)
     assert not roster.hear(report(sequence=6, load=0.6), NOW_S + 1)

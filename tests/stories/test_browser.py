@@ -65,7 +65,10 @@ async def test_from_signing_in_to_the_last_picture(
     await page.get_by_label("Name").fill(account(cluster)["name"])
     await page.get_by_label("Password").fill(account(cluster)["password"])
     await page.get_by_role("button", name="Sign in").click()
-    await page.get_by_role("link", name=film["name"]).click()
+    catalog = page.get_by_role("region", name="Catalog")
+    card = catalog.get_by_role("link", name=film["name"])
+    await expect(card.locator(".poster.pictured")).to_be_attached()  # by the encoder's own poster
+    await card.click()
 
     await until(page, ENDED, timeout_s=40)
     stats = await page.evaluate("nearcast.stats()")
@@ -77,6 +80,29 @@ async def test_from_signing_in_to_the_last_picture(
     await expect(page.locator("#pathways > [aria-current]")).to_contain_text(first["reasons"][0])
     told = await witnessed(page, cluster)
     assert {line["appliance_id"] for line in told} == {first["appliance_id"]}
+
+
+async def test_a_closed_page_has_said_where_the_film_was_left(
+    cluster: Running, film: dict[str, Any], browser: Browser
+) -> None:
+    """Long before the first heartbeat of its timer; and the next page goes on from there."""
+    page = await open_player(browser, cluster, film, start=0)
+    await until(page, "nearcast.stats().position_s > 3")
+    await page.evaluate("document.querySelector('video').currentTime = 10.5")
+    await until(page, "nearcast.stats().position_s > 10.6")
+    left_s = await page.evaluate("nearcast.stats().position_s")
+    await page.close()
+
+    def watched() -> dict[str, Any] | None:
+        rows = get(cluster, "/v1/home")["continue_watching"]
+        return next((row for row in rows if row["title"]["title_id"] == film["title_id"]), None)
+
+    found = eventually(watched)
+    assert found is not None and left_s <= found["position_s"] < left_s + 2
+    page = await browser.open(cluster.urls["control_plane"] + f"#token={access_token(cluster)}")
+    row = page.get_by_role("region", name="Continue watching")
+    await row.get_by_role("link", name=film["name"]).click()
+    await until(page, f"globalThis.nearcast?.stats().position_s > {left_s}")
 
 
 async def test_an_encrypted_title_with_subtitles(
@@ -173,6 +199,16 @@ def access_token(cluster: Running) -> str:
     )
     with urllib.request.urlopen(request, timeout=5) as answer:
         return str(json.loads(answer.read())["access_token"])
+
+
+def get(cluster: Running, path: str) -> dict[str, Any]:
+    """What the admin gets from there."""
+    request = urllib.request.Request(
+        cluster.urls["control_plane"] + path,
+        headers={"Authorization": f"Bearer {access_token(cluster)}"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return dict(json.loads(answer.read()))
 
 
 async def witnessed(page: Page, cluster: Running) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def make_package(folder: Path) -> None:
     argv += ["-hls_time", str(SEGMENT_S), "-var_stream_map", " ".join(streams)]
     argv += ["-hls_fmp4_init_filename", "init_%v.mp4", "-hls_segment_filename", "%v_%d.m4s"]
     subprocess.run([*argv, "%v.m3u8"], cwd=folder, check=True, timeout=60)
+
+
+@cache
+def make_poster() -> bytes:
+    """A picture of the film, as PNG."""
+    argv = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi"]
+    argv += ["-i", "testsrc2=size=320x180", "-frames:v", "1", "-f", "image2pipe", "-c:v", "png"]
+    return subprocess.run([*argv, "-"], capture_output=True, check=True, timeout=30).stdout
 
 
 def multivariant(bases: dict[str, str], steering_url: str) -> str:
@@ -97,6 +106,9 @@ class Standin:
     url: str = ""
     opened: list[str] = field(default_factory=list)  # ids of sessions, since renew()
     ended: list[str] = field(default_factory=list)
+    left_at: list[float | None] = field(default_factory=list)  # as those said that ended
+    watched_s: float | None = None  # of the film, by the home page
+    home_away: bool = False
     beats: list[dict[str, Any]] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)  # the refresh tokens that were shown
     signed_out: int = 0
@@ -108,7 +120,8 @@ class Standin:
 
     async def renew(self) -> None:
         """As at the beginning: no session, no fault, and the dead live again."""
-        self.opened, self.ended, self.beats, self.refreshed = [], [], [], []
+        self.opened, self.ended, self.left_at, self.beats, self.refreshed = [], [], [], [], []
+        self.watched_s, self.home_away = None, False
         self.signed_out, self.resume_s, self.heartbeat_s, self.too_many = 0, 0.0, 30.0, False
         self.life_s = 3600.0
         for fault in ("expired", "hang"):
@@ -228,8 +241,29 @@ def _control(standin: Standin) -> web.Application:
             return _problem(409, "too_many_streams", "The account plays elsewhere.")
         return web.Response(status=204)
 
-    async def titles(_: web.Request) -> web.Response:
-        return web.json_response({"titles": [title, waiting, refused], "next_cursor": None})
+    def pictured(known: dict[str, Any]) -> dict[str, Any]:
+        return known | {"artwork_url": f"{standin.url}/artwork/{known['title_id']}"}
+
+    async def titles(request: web.Request) -> web.Response:
+        q = request.query.get("q", "").lower()
+        found = [pictured(title), pictured(refused), waiting]
+        found = [one for one in found if q in one["name"].lower()]
+        return web.json_response({"titles": found, "next_cursor": None})
+
+    async def home(_: web.Request) -> web.Response:
+        if standin.home_away:
+            return _problem(503, "unavailable", "The database does not answer.")
+        going_on = [] if standin.watched_s is None else [standin.watched_s]
+        watched = [{"title": pictured(title), "position_s": at} for at in going_on]
+        popular = [] if standin.watched_s is None else [pictured(title), title | {"name": "Other"}]
+        rows = {"continue_watching": watched, "popular": popular, "degraded": ["popular"]}
+        return web.json_response(rows)
+
+    async def artwork(request: web.Request) -> web.Response:
+        """Of the film; the other's cannot be had."""
+        if request.match_info["title_id"] != TITLE_ID:
+            return _problem(404, "unknown_artwork", "The title has no such picture.")
+        return web.Response(body=make_poster(), content_type="image/png")
 
     async def one_title(_: web.Request) -> web.Response:
         return web.json_response(title)
@@ -245,6 +279,8 @@ def _control(standin: Standin) -> web.Application:
 
     async def end(request: web.Request) -> web.Response:
         standin.ended.append(request.match_info["session_id"])
+        said = request.query.get("position_s")
+        standin.left_at.append(None if said is None else float(said))
         return web.Response(status=204)
 
     async def master(request: web.Request) -> web.Response:
@@ -283,6 +319,8 @@ def _control(standin: Standin) -> web.Application:
             web.post("/v1/auth/logout", logout),
             web.post("/v1/sessions/{session_id}/heartbeat", beat),
             web.get("/v1/titles", titles),
+            web.get("/v1/home", home),
+            web.get("/artwork/{title_id}", artwork),
             web.get("/v1/titles/{title_id}", one_title),
             web.get("/v1/regions", regions),
             web.post("/v1/sessions", sessions),

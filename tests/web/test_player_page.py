@@ -1,16 +1,14 @@
 """The pages in a real Chromium, against the stand-in: real segments, real processes to kill."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
-from control_plane.players import player_settings
-from tests.browser import Browser, launch_chromium, open_browser, until
+from tests.browser import Browser, until
 from tests.web.standin import (
     FILM_S,
     NAME,
@@ -18,42 +16,11 @@ from tests.web.standin import (
     PASSWORD,
     TITLE_ID,
     Standin,
-    make_package,
-    run_standin,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-# hls.js as every session of two pathways gets it.
-HLSJS = player_settings("ses_1", TITLE_ID, 2)["hlsjs"]
 MAX_STALL_S = 0.5
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Chromium]:
-    async with launch_chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
-    async with open_browser(chromium) as opened:
-        yield opened
-        assert opened.complaints == []
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Standin]:
-    package = tmp_path_factory.mktemp("package")
-    make_package(package)
-    async with run_standin(package, HLSJS) as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def standin(running: Standin) -> Standin:
-    await running.renew()
-    return running
 
 
 async def play(browser: Browser, standin: Standin, query: str = "") -> Page:
@@ -193,6 +160,46 @@ async def test_it_goes_on_where_it_was_left_and_says_where_it_is(
     assert standin.beats[-1]["rebuffers"] == 0 and standin.beats[-1]["bitrate_bps"] > 0
     page = await play(browser, standin, "&start=0")
     assert (await page.evaluate("nearcast.stats()"))["position_s"] < 3.0
+
+
+async def test_it_says_where_it_was_left(standin: Standin, browser: Browser) -> None:
+    """When it is paused, hidden, or closed, and at the end: the timer is far too slow for that."""
+    page = await play(browser, standin)
+    assert standin.beats == []
+    await page.evaluate("document.getElementById('video').pause()")
+    paused = await page.evaluate("nearcast.stats().position_s")
+    await said(standin, lambda beat: beat["position_s"] == pytest.approx(paused, abs=0.05))
+    await page.evaluate("document.getElementById('video').play()")
+    await until(page, f"nearcast.stats().position_s > {paused + 0.5}")
+    before = await page.evaluate("nearcast.stats().position_s")
+    await page.evaluate(
+        "Object.defineProperty(document, 'hidden', { value: true });"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    await said(standin, lambda beat: beat["position_s"] >= before)
+    await page.goto("about:blank")
+    while not standin.left_at:
+        await asyncio.sleep(0.05)
+    (at,) = standin.left_at
+    assert at is not None and before <= at < FILM_S
+
+    page = await play(browser, standin)
+    await ended(page, rate=4)
+    await said(standin, lambda beat: beat["position_s"] == pytest.approx(FILM_S, abs=0.1))
+    # Closed before it has moved: nothing is known, and nothing is said.
+    page = await browser.open(f"{standin.url}/player.html?title={TITLE_ID}#token=t")
+    await until(page, "nearcast.session")
+    await page.close()
+    while len(standin.left_at) < 2:
+        await asyncio.sleep(0.05)
+    assert standin.left_at[1] is None
+
+
+async def said(standin: Standin, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """One of the heartbeats is so."""
+    async with asyncio.timeout(10):
+        while not any(wanted(b) for b in standin.beats if b["position_s"] is not None):
+            await asyncio.sleep(0.05)
 
 
 async def test_one_stream_too_many_stops(standin: Standin, browser: Browser) -> None:
