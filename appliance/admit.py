@@ -9,8 +9,10 @@ the second viewer comes soon. This is 2Q (Johnson and Shasha, VLDB 1994) with an
 place of its main queue.
 """
 
-from array import array
+import mmap
+import struct
 from hashlib import blake2b
+from typing import cast
 
 from appliance.index import NIL, Index, Queue
 from appliance.policy import Policy
@@ -24,6 +26,13 @@ def fingerprint(key: str) -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
 
 
+def _zeros(kind: str, count: int) -> "memoryview[int]":
+    """So many numbers, which take memory only when something is written there."""
+    size = count * struct.calcsize(kind)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return cast("memoryview[int]", memoryview(mmap.mmap(-1, size, flags=private)).cast(kind))  # type: ignore[call-overload]
+
+
 class Seen:
     """Names that were here lately, first in, first out: at most so many, and at most as many as
     weigh so much. A name costs 24 to 32 bytes: a row of fingerprints and sizes that goes round, and
@@ -33,11 +42,11 @@ class Seen:
         """Remembers `capacity` names at most, those that were told again included."""
         self.capacity = capacity
         self.bytes = 0
-        self._names = array("Q", bytes(8 * capacity))  # 0: the name has been told again
-        self._sizes = array("Q", bytes(8 * capacity))
+        self._names = _zeros("Q", capacity)  # 0: the name has been told again
+        self._sizes = _zeros("Q", capacity)
         self._oldest = self._length = 0
         self._mask = (1 << (2 * capacity - 1).bit_length()) - 1
-        self._table = array("I", bytes(4 * (self._mask + 1)))  # place in the row + 1; 0: empty
+        self._table = _zeros("I", self._mask + 1)  # place in the row + 1; 0: empty
 
     def add(self, name: int, size_bytes: int = 0, room_bytes: int = 0) -> None:
         """The name is the latest; the oldest are forgotten that have no room beside it. One that

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.early_fills import EarlyFills
 from appliance.fill import Fill, Fills
+from appliance.home import Asker
 from appliance.link import is_behind, say
 from appliance.want import FileWant
 
@@ -52,9 +53,9 @@ class WorkerDesk:
                     self._early.hear(message["early"])
                 if "need" in message:
                     watched = [pair for pair in watched if not pair[0].ended]
-                    want, for_peer = FileWant(*message["want"]), bool(message["for_peer"])
+                    want, asker = FileWant(*message["want"]), Asker(message["asker"])
                     trace = message.get("trace", "")
-                    watched += self._bring(message["need"], want, for_peer, trace, writer)
+                    watched += self._bring(message["need"], want, asker, trace, writer)
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass
@@ -68,11 +69,11 @@ class WorkerDesk:
         self,
         number: int,
         want: FileWant,
-        for_peer: bool,
+        asker: Asker,
         trace: str,
         writer: asyncio.StreamWriter,
     ) -> list[tuple[Fill, Callable[[Fill], None]]]:
-        fill = self._fills.join(want, for_peer=for_peer, trace=trace)
+        fill = self._fills.join(want, asker, trace=trace)
         self._early.used(want.key)
 
         def tell(fill: Fill) -> None:

@@ -25,6 +25,9 @@ Admission = Literal["all", "second_hit"]
 MAX_REMEMBERED = 1 << 20
 _USUAL_FILE_BYTES = 64 * 1024  # a cache of fewer, larger files remembers more than it holds
 
+_SLACK_PARTS = 50
+_MOST_SLACK_BYTES = 256 * 1024 * 1024
+
 _SMALL_SHARE = 0.1  # of S3-FIFO's bytes: the paper's
 _GHOST_SHARE = 0.9  # as many names as the main queue has files
 _MAX_USES = 3
@@ -181,14 +184,37 @@ _POLICIES: dict[PolicyName, Callable[[Index, int, int], Policy]] = {
 }
 
 
-def make_policy(name: PolicyName, admission: Admission, index: Index, budget_bytes: int) -> Policy:
+def make_policy(
+    name: PolicyName,
+    admission: Admission,
+    index: Index,
+    budget_bytes: int,
+    *,
+    files_together: int = 1,
+) -> Policy:
     """The policy of that name, behind the admission of that name, for a cache of so many bytes.
-    S3-FIFO's small queue is an admission already: `second_hit` changes nothing there."""
-    remembered = min(MAX_REMEMBERED, max(1024, budget_bytes // _USUAL_FILE_BYTES))
+    S3-FIFO's small queue is an admission already: `second_hit` changes nothing there. In a
+    simulated cache a slot of the index may stand for so many `files_together`."""
+    names = min(MAX_REMEMBERED, max(1024, budget_bytes // _USUAL_FILE_BYTES))
+    remembered = max(1, names // files_together)
     policy = _POLICIES[name](index, remembered, budget_bytes)
     if admission == "second_hit" and name != "s3fifo":
         return SecondHit(index, policy, remembered)
     return policy
+
+
+def slack_bytes(budget_bytes: int) -> int:
+    """Room that is kept free, so that a fill finds it at once and what was evicted for it has long
+    left."""
+    return min(budget_bytes // _SLACK_PARTS, _MOST_SLACK_BYTES)
+
+
+def excess_bytes(claimed_bytes: int, budget_bytes: int, slack_bytes: int) -> int:
+    """What should leave now of what is held or reserved, so that the slack comes back: as much as
+    the slack when half of it is used up, else nothing."""
+    if claimed_bytes <= budget_bytes - slack_bytes // 2:
+        return 0
+    return claimed_bytes - (budget_bytes - 3 * slack_bytes // 2)
 
 
 class Ration:

@@ -9,7 +9,7 @@ from appliance.access_log import Cache
 from appliance.answers import MAX_AGES, Listed
 from appliance.board import OWN_WORDS, Word
 from appliance.gate import Grant, Learn, Preflight, Reject, Serve
-from appliance.home import went_through
+from appliance.home import AS_TIER, Asker, went_through
 from appliance.http1 import Request, head
 from appliance.link import Arrival
 from appliance.open_file import OpenFile
@@ -229,20 +229,24 @@ class Exchange(Sending):
         """Has the keeper bring the file, but not for who asks with `only-if-cached` (RFC 9111
         5.2.1.7), nor for what has been here before (RFC 8586)."""
         assert self.grant is not None
-        for_peer, headers = self.grant.from_peer, request.headers
-        if b"only-if-cached" in headers.get(b"cache-control", b"") or (
-            for_peer and went_through(headers.get(b"cdn-loop", b""), self._worker.name)
+        headers = request.headers
+        asked = headers.get(b"cache-control", b"")
+        asker = Asker.OURS
+        if self.grant.from_peer:
+            asker = Asker.TIER if AS_TIER in asked else Asker.SITE
+        if b"only-if-cached" in asked or (
+            asker and went_through(headers.get(b"cdn-loop", b""), self._worker.name)
         ):
             self.refuse("not_held")
             return
         worker = self._worker
-        begins = not worker.link.brings(want, for_peer)
+        begins = not worker.link.brings(want, asker)
         if begins and not worker.load.may_begin(self._priority()):
             self._shed()
             return
         self._worker.row[Word.MISSES] += 1
         self._cache = "fill"
-        arrival = self._worker.link.need(want, for_peer, self._trace(headers))
+        arrival = self._worker.link.need(want, asker, self._trace(headers))
         self._arrival = arrival
         self._watcher = lambda: on_change(arrival, request)
         arrival.watchers[self._watcher] = None

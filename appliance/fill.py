@@ -9,9 +9,11 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from appliance.cache import Cache, Landing
 from appliance.gate import releasable
+from appliance.home import Asker
 from appliance.sources import Missing, Source, SourceFailed, WrongLength
 from appliance.want import FileWant
 from media.http_get import CONNECTIONS
@@ -30,6 +32,13 @@ _DISTRUST_S = 60.0
 _MAX_DISTRUSTED = 10_000
 
 
+class Home(NamedTuple):
+    """Another appliance, asked first to bring a file, and as what we ask it."""
+
+    source: Source
+    asker: Asker
+
+
 class Fill:
     """One file on its way. `landed` bytes of `size` stand in `landing.path`; `watchers` are called
     whenever that changes, and once at the end. `trace` is whose it is, as a `traceparent`, or
@@ -41,7 +50,7 @@ class Fill:
         self.source = ""  # who gave the last of it
         self.size = want.size
         self.landed = 0
-        self.home: Source | None = None  # another appliance, asked first; it may bring it for us
+        self.home: Home | None = None
         self.of_plan = False  # the plan has begun it
         self.awaited = False  # somebody else wants it, too
         self.landing: Landing | None = None
@@ -177,7 +186,7 @@ class Fills:
 
     def __init__(self, cache: Cache, stall_s: float) -> None:
         self.sources: Sequence[Source] = ()
-        self.home: Callable[[FileWant], Source | None] = lambda want: None  # None: we are it
+        self.home: Callable[[FileWant, Asker], Home | None] = lambda want, asker: None
         # By package: sources to ask before all others.
         self.first: Callable[[FileWant], Sequence[Source]] = lambda want: ()
         self.bytes_by_kind = {"peer": 0, "store": 0}
@@ -222,21 +231,25 @@ class Fills:
         return sum(self.bytes_by_kind.values())
 
     def join(
-        self, want: FileWant, *, for_peer: bool = False, of_plan: bool = False, trace: str = ""
+        self,
+        want: FileWant,
+        asker: Asker = Asker.OURS,
+        *,
+        of_plan: bool = False,
+        trace: str = "",
     ) -> Fill:
         """The file's flight, started if there is none, in the trace of who did so. One that is held
-        is ended already. For a peer no other appliance is waited for: a flight that may wait for
-        one is refused."""
+        is ended already. A flight that may wait for whom the asker must not wait for is refused."""
         fill = self._flights.get(want.key)
         if fill is not None and not of_plan:
             fill.awaited = True
-        if fill is not None and for_peer and fill.home is not None:
+        if fill is not None and fill.home is not None and fill.home.asker <= asker:
             fill = Fill(want)
             fill.problem = Problem("not_held")
             fill.tell()
         elif fill is None:
             fill = Fill(want, trace)
-            fill.home = None if for_peer else self.home(want)
+            fill.home = self.home(want, asker)
             fill.of_plan, fill.awaited = of_plan, not of_plan
             if want.package_id in self._purged:
                 fill.problem = Problem("purged")
@@ -377,7 +390,7 @@ class Fills:
         peer that lies. Home is asked although it may have been asked before: as home it brings the
         file, too."""
         first = self.first(fill.want)
-        home = () if fill.home is None else (fill.home,)
+        home = () if fill.home is None else (fill.home.source,)
         asked = {source.name for source in (*first, *home)}
         others = (source for source in self.sources if source.name not in asked)
         last = (source for source in self.sources if source.kind == "store")

@@ -7,6 +7,7 @@ reports, and answers operators on the admin port.
 import asyncio
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from appliance.cache import Cache
 from appliance.demand import DemandTally
 from appliance.desk import WorkerDesk
 from appliance.early_fills import EarlyFills
-from appliance.fill import Fills
+from appliance.fill import Fills, Home
 from appliance.folders import Folders
 from appliance.health import Health
 from appliance.holdings import Ledger
-from appliance.home import home_of
+from appliance.home import PEERS_ASKED, Asker, whom_to_ask
 from appliance.link import MAX_LINE_BYTES
 from appliance.metrics import exposition
 from appliance.plan import PlanFollower
@@ -44,8 +45,6 @@ from media.token import sign_machine_token
 from runtime.durable import write_durably
 from runtime.log import logger
 from runtime.service import Service, serve_http
-
-_MAX_PEERS_ASKED = 3
 
 
 class Keeper:
@@ -198,7 +197,7 @@ class Keeper:
             for peer in plan.peers
             if peer.appliance_id != self.appliance_id
         }
-        peers = tuple(named.values())[:_MAX_PEERS_ASKED]
+        peers = tuple(named.values())[:PEERS_ASKED]
         self.fills.sources = [*peers, StoreSource(self._store)]
         firsts = {
             item.package_id: tuple(named[one] for one in item.sources if one in named)
@@ -206,15 +205,30 @@ class Keeper:
             if item.sources
         }
         self.fills.first = lambda want: firsts.get(want.package_id, ())
-        homes: dict[str, Source | None] = {
-            peer.appliance_id: PeerSource(peer, self._identity, getters[peer.url], as_home=True)
-            for peer in plan.peers
-            if peer.site == self.settings.site
-        }
-        homes[self.appliance_id] = None
-        self.fills.home = lambda want: homes[home_of(want.key, homes)]
+        self.fills.home = self._homes(plan, getters)
         self.cache.pin_wanted()
         logger().info("plan", version=plan.version, items=len(plan.items), peers=len(peers))
+
+    def _homes(
+        self, plan: Plan, getters: Mapping[str, Getter]
+    ) -> Callable[[FileWant, Asker], Home | None]:
+        """Who is to bring a file for us."""
+        site = self.settings.site
+        sites = {site: {self.appliance_id: self.settings.capacity_bps}}
+        homes: dict[str, Source] = {}
+        for peer in plan.peers:
+            if peer.site is not None and (peer.tier or peer.site == site):
+                sites.setdefault(peer.site, {})[peer.appliance_id] = peer.capacity_bps
+                asker = Asker.SITE if peer.site == site else Asker.TIER
+                homes[peer.appliance_id] = PeerSource(
+                    peer, self._identity, getters[peer.url], asker
+                )
+
+        def home(want: FileWant, asker: Asker) -> Home | None:
+            found = whom_to_ask(want.package_id, self.appliance_id, site, sites, asker)
+            return None if found is None else Home(homes[found[0]], found[1])
+
+        return home
 
     def _getters_for(self, urls: set[str]) -> dict[str, Getter]:
         """Connections to these peers, those that stand already among them; others are closed."""

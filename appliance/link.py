@@ -1,7 +1,7 @@
 """The line between a worker and the keeper: JSON lines on a Unix socket.
 
     worker -> keeper   {"need": id, "want": [title, package, inventory, path, sha256, size, max],
-                        "for_peer": bool, "trace": traceparent or ""}
+                        "asker": number, "trace": traceparent or ""}
                        {"touch": [key, …]}
                        {"players": [[session, key, CMCD], …]}
                        {"answers": [[began, microseconds, what, whose], …]}
@@ -11,7 +11,8 @@
                        {"id": id, "held": path}
                        {"id": id, "failed": code, "retry_s": seconds or null}
 
-Only misses and batches of touches travel here; hits never do.
+Only misses and batches of touches travel here; hits never do. A touch comes at the next miss, or
+after a moment: so what leaves for a file is chosen by all that was served before it.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from appliance.access_log import Record
 from appliance.demand import Viewed
 from appliance.early import Wish
 from appliance.gate import releasable
+from appliance.home import Asker
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
 from appliance.want import FileWant
@@ -40,10 +42,10 @@ _BEHIND_BYTES = 1024 * 1024
 class Arrival:
     """A file that the keeper is bringing, as a worker sees it. Watchers are called on change."""
 
-    def __init__(self, want: FileWant, for_peer: bool, find: Callable[[str], OpenFile]) -> None:
+    def __init__(self, want: FileWant, asker: Asker, find: Callable[[str], OpenFile]) -> None:
         """`find` opens a held file by its key, or raises OSError."""
         self.want = want
-        self.for_peer = for_peer
+        self.asker = asker
         self._find = find
         self.size = want.size
         self.landed = 0
@@ -104,16 +106,19 @@ class KeeperLink:
         load: WorkerLoad,
         find: Callable[[str], OpenFile],
         after: Callable[[], None] = lambda: None,
+        used: Callable[[], list[str]] = list,
     ) -> None:
         """`find` opens a held file by its key, or raises OSError; `after` is called after each
-        message from the keeper."""
+        message from the keeper. `used` gives the files that were served and that the keeper does
+        not know of yet, in order: it hears of them before a miss makes it choose what leaves."""
         self._after = after
+        self._used = used
         self._path = socket_path
         self._find = find
         self._load = load
         self._writer: asyncio.StreamWriter | None = None
         self._arrivals: dict[int, Arrival] = {}
-        self._by_key: dict[tuple[str, bool], Arrival] = {}
+        self._by_key: dict[tuple[str, Asker], Arrival] = {}
         self._number = 0
 
     async def run(self, connected: Callable[[], None]) -> None:
@@ -137,12 +142,13 @@ class KeeperLink:
                     self._take({"id": number, "failed": "unavailable", "retry_s": 1})
             await asyncio.sleep(_RECONNECT_S)
 
-    def need(self, want: FileWant, for_peer: bool, trace: str = "") -> Arrival:
-        """The arrival of the file, asked for if nobody has yet; for peers apart, since what may be
-        waited for on their behalf is less. `trace` is whose wish it is, as a `traceparent`."""
-        arrival = self._by_key.get((want.key, for_peer))
+    def need(self, want: FileWant, asker: Asker, trace: str = "") -> Arrival:
+        """The arrival of the file, asked for if nobody has yet; for each kind of asker apart, since
+        what may be waited for on their behalf differs. `trace` is whose wish it is, as a
+        `traceparent`."""
+        arrival = self._by_key.get((want.key, asker))
         if arrival is None:
-            arrival = Arrival(want, for_peer, self._find)
+            arrival = Arrival(want, asker, self._find)
             self._number += 1
             if self._writer is None or self._writer.is_closing():
                 arrival.failed, arrival.retry_s = "unavailable", 1
@@ -150,16 +156,17 @@ class KeeperLink:
             self._arrivals[self._number] = arrival
             arrival.flying = True
             self._load.begin()
-            self._by_key[want.key, for_peer] = arrival
-            message = {"need": self._number, "want": list(want), "for_peer": for_peer}
+            self._by_key[want.key, asker] = arrival
+            self.touch(self._used())
+            message = {"need": self._number, "want": list(want), "asker": asker}
             if trace:
                 message["trace"] = trace
             say(self._writer, message)
         return arrival
 
-    def brings(self, want: FileWant, for_peer: bool) -> bool:
+    def brings(self, want: FileWant, asker: Asker) -> bool:
         """The file is on its way: who joins begins no flight."""
-        return (want.key, for_peer) in self._by_key
+        return (want.key, asker) in self._by_key
 
     def players(self, notes: list[list[tuple[str, str, str]]]) -> None:
         """Players have said this (`quality.Notes`). While the keeper does not listen, it learns
@@ -203,7 +210,7 @@ class KeeperLink:
                 self._load.failed()
         if arrival.ended:
             del self._arrivals[message["id"]]
-            self._by_key.pop((arrival.want.key, arrival.for_peer), None)
+            self._by_key.pop((arrival.want.key, arrival.asker), None)
 
 
 def say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

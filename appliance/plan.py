@@ -28,6 +28,7 @@ from runtime.log import logger
 
 _MAX_PLAN_BYTES = 32 * 1024 * 1024
 _RETRY_S = (2.0, 20.0)  # doubled from one to the other: what does not fit now will hardly fit soon
+_FIRST_S = 0.5  # between polls, until there is a plan: who has just reported has no peers without
 _LOOK_S = 5.0  # at the clock, while the window is shut
 _MOST_S = 5.0  # slept at a time for the sake of the rate, which another plan may change
 
@@ -122,7 +123,7 @@ class PlanFollower:
                         await asyncio.gather(filling, return_exceptions=True)
                     self.adopt(plan)
                     filling = asyncio.create_task(self.keep_filled(plan), name="plan")
-                await asyncio.sleep(poll_s)
+                await asyncio.sleep(poll_s if self.plan is not None else min(poll_s, _FIRST_S))
         finally:
             if filling is not None:
                 filling.cancel()

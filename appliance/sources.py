@@ -4,6 +4,7 @@ import time
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+from appliance.home import AS_TIER, Asker
 from appliance.want import FileWant
 from media.fleet import Peer
 from media.http_get import GetFailed, Getter, Take
@@ -14,6 +15,11 @@ from media.token import PathClaims, sign_path_token
 from runtime import tracing
 
 FILL_TOKEN_S = 600
+_CACHE_CONTROL = {
+    Asker.OURS: "only-if-cached",
+    Asker.SITE: "",
+    Asker.TIER: AS_TIER.decode(),
+}
 _MAX_TOKENS = 1024
 
 
@@ -69,11 +75,11 @@ class PeerSource:
     kind: Literal["peer"] = "peer"
 
     def __init__(
-        self, peer: Peer, identity: Identity, getter: Getter, *, as_home: bool = False
+        self, peer: Peer, identity: Identity, getter: Getter, asker: Asker = Asker.OURS
     ) -> None:
-        """`getter` leads to the peer's origin."""
+        """`getter` leads to the peer's origin. `asker` is what we are to a home: OURS, none."""
         self.name = peer.appliance_id
-        self._as_home = as_home
+        self._cache_control = _CACHE_CONTROL[asker]
         self._path = urlsplit(peer.url).path.rstrip("/")
         self._identity = identity
         self._getter = getter
@@ -82,8 +88,8 @@ class PeerSource:
     async def pour(self, want: FileWant, offset: int, take: Take) -> None:
         fields = {"CDN-Loop": f"nearcast; id={self._identity.name}"}
         fields |= tracing.outgoing()
-        if not self._as_home:
-            fields["Cache-Control"] = "only-if-cached"
+        if self._cache_control:
+            fields["Cache-Control"] = self._cache_control
         if offset:
             fields["Range"] = f"bytes={offset}-"
         wanted = 206 if offset else 200

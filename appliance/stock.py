@@ -9,12 +9,8 @@ let go of.
 import asyncio
 import errno
 
-from appliance.evict import Ration
+from appliance.evict import Ration, excess_bytes, slack_bytes
 from appliance.shelf import Shelf
-
-# Room that is kept free, so that a fill finds it at once and what was evicted for it has long left.
-_SLACK_PARTS = 50
-_MOST_SLACK_BYTES = 256 * 1024 * 1024
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TIMES = 3  # so often in a row, files evicted each time, and somebody else takes the space
@@ -29,7 +25,7 @@ class Stock:
         self.shelf = shelf
         self.ration = ration
         self.budget_bytes = budget_bytes
-        self.slack_bytes = min(budget_bytes // _SLACK_PARTS, _MOST_SLACK_BYTES)
+        self.slack_bytes = slack_bytes(budget_bytes)
         self.trouble = ""  # why it is out of service; empty: it is in service
         self.upset = asyncio.Event()  # it went out of service
         self.scanning = False  # an earlier run's files are being found
@@ -69,11 +65,8 @@ class Stock:
         return self.budget_bytes - self.ration.pinned_bytes if self.in_service else -1
 
     def excess_bytes(self) -> int:
-        """What should leave now, so that the slack comes back: as much as the slack when half of
-        it is used up, else nothing."""
-        if self.claimed_bytes <= self.budget_bytes - self.slack_bytes // 2:
-            return 0
-        return self.claimed_bytes - (self.budget_bytes - 3 * self.slack_bytes // 2)
+        """What should leave now, so that the slack comes back."""
+        return excess_bytes(self.claimed_bytes, self.budget_bytes, self.slack_bytes)
 
     def leave(self, size: int) -> None:
         """Bytes that are not held any more, and not unlinked yet."""

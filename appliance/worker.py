@@ -107,13 +107,14 @@ class Worker:
             lambda grant, path: self.gate.find(grant, path, self.clock_s),
             on=settings.early_fills > 0,
         )
-        self.link = KeeperLink(keeper_socket, self.load, self._open, self._count)
+        self.link = KeeperLink(keeper_socket, self.load, self._open, self._count, self._take_used)
         self.files: OrderedDict[str, OpenFile] = OrderedDict()
         self._by_inode: dict[int, set[str]] = {}  # two disks may have the same number
         self._heard = self._board.announced
         self._folders_out = self._board.folders_out
         self._connections: set[Connection] = set()
         self._touched: dict[str, Listed] = {}  # since the last tick
+        self._used: list[str] = []  # and the keeper does not know yet; at most as many
         self.viewed = Viewed()
         self._readers = ThreadPoolExecutor(_READERS, "read-ahead")
         self._soon: list[Callable[[], None]] = []
@@ -146,7 +147,16 @@ class Worker:
             file.used = len(self._touched) < _TOUCHES
             if file.used:
                 self._touched[key] = listed
+                self._used.append(key)
         return file
+
+    def _take_used(self) -> list[str]:
+        """The files that were used since the last time, each once, in the order of that."""
+        used, self._used = self._used, []
+        for key in used:
+            if (file := self.files.get(key)) is not None:
+                file.used = False
+        return used
 
     def _open(self, key: str) -> OpenFile:
         """Raises OSError: FileNotFoundError, when no folder has it."""
@@ -307,14 +317,11 @@ class Worker:
         self.look_ahead()
         self.viewed.gather(self._touched.values())
         self.link.served(self.viewed)
-        if self._touched:
-            self.link.touch(list(self._touched))
-            for key in self._touched:
-                file = self.files.get(key)
-                if file is not None:
-                    file.used = False
-                    self.files.move_to_end(key)
-            self._touched.clear()
+        self.link.touch(self._take_used())
+        for key in self._touched:
+            if key in self.files:
+                self.files.move_to_end(key)
+        self._touched.clear()
         self.load.tick(self.now, self._board.pressure, time.process_time_ns() // 1000)
         self.duress_line = b"" if self.load.calm else self._under_duress
         self.link.players(self.notes.take())

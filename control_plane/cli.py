@@ -1,5 +1,6 @@
 """Commands of the catalog: upload, titles, title, play."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ from control_plane.viewer import manifest_url, open_session, plain_url, probe, s
 from media.api import Job, NewTitle, Session, Title, TitleChange
 from media.protection import Scheme
 from runtime.api import valid
-from runtime.client import Client
 from runtime.console import (
     DataOption,
     EncryptOption,
@@ -28,6 +28,7 @@ from runtime.console import (
     print_json,
     signed_in,
 )
+from runtime.control_api import ControlApi
 from runtime.errors import REFUSED_MASTER, Problem
 from runtime.sidecars import read_named
 from runtime.titles import all_titles, find_title, is_title_id
@@ -132,7 +133,12 @@ def title_show(
 
     Example: nearcast title show "Our holiday"
     """
-    say(perform(_on_title(data, title, "GET", ""), json=json), json)
+
+    async def work() -> Title:
+        async with signed_in(data) as api:
+            return await find_title(api, title)
+
+    say(perform(work(), json=json), json)
 
 
 @title_app.command("edit")
@@ -189,7 +195,7 @@ def title_edit(
         change = valid(TitleChange, **given)
         async with signed_in(data) as api:
             found = await find_title(api, title)
-            return await api.call("PATCH", f"/v1/titles/{found.title_id}", Title, body=change)
+            return await api.change_title(found.title_id, change)
 
     say(perform(work(), json=json), json)
 
@@ -217,8 +223,9 @@ def title_art(
         picture = None if file is None else read_picture(file)
         async with signed_in(data) as api:
             found = await find_title(api, title)
-            path, method = f"/v1/titles/{found.title_id}/artwork", "PUT" if picture else "DELETE"
-            return await api.call(method, path, Title, body=picture, timeout_s=PICTURE_TIMEOUT_S)
+            if picture is None:
+                return await api.delete_title_artwork(found.title_id)
+            return await api.put_title_artwork(found.title_id, picture, timeout_s=PICTURE_TIMEOUT_S)
 
     say(perform(work(), json=json), json)
 
@@ -231,7 +238,7 @@ def title_publish(
 
     Example: nearcast title publish "Our holiday"
     """
-    say(perform(_on_title(data, title, "POST", "/publish"), json=json), json)
+    say(perform(_on_title(data, title, ControlApi.publish_title), json=json), json)
 
 
 @title_app.command("unpublish")
@@ -242,7 +249,7 @@ def title_unpublish(
 
     Example: nearcast title unpublish "Our holiday"
     """
-    say(perform(_on_title(data, title, "POST", "/unpublish"), json=json), json)
+    say(perform(_on_title(data, title, ControlApi.unpublish_title), json=json), json)
 
 
 @title_app.command("delete")
@@ -257,7 +264,7 @@ def title_delete(
     async def work() -> Title:
         async with signed_in(data) as api:
             found = await find_title(api, title)
-            await api.call_raw("DELETE", f"/v1/titles/{found.title_id}")
+            await api.delete_title(found.title_id)
             return found
 
     deleted = perform(work(), json=json)
@@ -324,7 +331,7 @@ async def _upload(data: Path, file: Path, new: _New, wait: bool, *, quiet: bool)
         except BaseException:
             if made:  # a title without a film is of no use to anyone
                 with suppress(Problem):
-                    await api.call_raw("DELETE", f"/v1/titles/{title.title_id}")
+                    await api.delete_title(title.title_id)
             raise
         if wait:
             try:
@@ -334,16 +341,16 @@ async def _upload(data: Path, file: Path, new: _New, wait: bool, *, quiet: bool)
                 if made and problem.code in REFUSED_MASTER:
                     await _drop_empty(api, title.title_id, job)
                 raise
-        title = await api.call("GET", f"/v1/titles/{title.title_id}", Title)
+        title = await api.title(title.title_id)
         return {"title": title.model_dump(mode="json"), "job": job.model_dump(mode="json")}
 
 
-async def _drop_empty(api: Client, title_id: str, refused: Job) -> None:
+async def _drop_empty(api: ControlApi, title_id: str, refused: Job) -> None:
     """The title is gone, unless somebody has brought another master for it meanwhile."""
     with suppress(Problem):
-        title = await api.call("GET", f"/v1/titles/{title_id}", Title)
+        title = await api.title(title_id)
         if title.package_id is None and title.job_id == refused.job_id:
-            await api.call_raw("DELETE", f"/v1/titles/{title_id}")
+            await api.delete_title(title_id)
 
 
 async def _play(
@@ -369,16 +376,18 @@ def _credit(said: str) -> dict[str, str]:
     return {"name": name} | ({"role": role} if role else {})
 
 
-async def _on_title(data: Path, name: str, method: str, action: str) -> Title:
+async def _on_title(
+    data: Path, name: str, change: Callable[[ControlApi, str], Awaitable[Title]]
+) -> Title:
     async with signed_in(data) as api:
         found = await find_title(api, name)
-        return await api.call(method, f"/v1/titles/{found.title_id}{action}", Title)
+        return await change(api, found.title_id)
 
 
-async def _find_or_make(api: Client, name: str) -> tuple[Title, bool]:
+async def _find_or_make(api: ControlApi, name: str) -> tuple[Title, bool]:
     """The title of this id or exact name, or else a new draft; and whether it was made."""
     if is_title_id(name):
-        return await api.call("GET", f"/v1/titles/{name}", Title), False
+        return await api.title(name), False
     try:
         new = NewTitle(name=name)
     except ValidationError:
@@ -388,4 +397,4 @@ async def _find_or_make(api: Client, name: str) -> tuple[Title, bool]:
     async for title in all_titles(api, new.name):
         if title.name == new.name:
             return title, False
-    return await api.call("POST", "/v1/titles", Title, body=new), True
+    return await api.create_title(new), True

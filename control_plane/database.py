@@ -6,9 +6,10 @@ On PostgreSQL the same is had by locking rows (`with_for_update`), which SQLite 
 """
 
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,22 @@ def _try_what_was_idle(engine: AsyncEngine) -> None:
             raise DisconnectionError from error  # the pool makes another one
 
 
+class _Connection(sqlite3.Connection):
+    """One that is given up in the midst of a statement, because the client left who asked, is
+    closed for SQLite only when Python has forgotten that statement, and would hold its locks until
+    then: it gives them back first."""
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
+
+
 def _prepare_sqlite(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def on_do_connect(dialect: Any, record: Any, given: Any, named: dict[str, Any]) -> None:
+        named["factory"] = _Connection
+
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver opens no transactions: we do, below

@@ -1,5 +1,6 @@
 """Commands of encode jobs: jobs, job."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from media.api import Job, JobList
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.control_api import ControlApi
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 job_app = typer.Typer(
@@ -30,7 +32,7 @@ def jobs(data: DataOption = Path(".nearcast"), json: JsonOption = False) -> None
 
     async def work() -> JobList:
         async with signed_in(data) as api:
-            return await api.call("GET", "/v1/jobs", JobList)
+            return await api.jobs()
 
     found = perform(work(), json=json)
     if json:
@@ -45,7 +47,7 @@ def show(job: JobArgument, data: DataOption = Path(".nearcast"), json: JsonOptio
 
     Example: nearcast job show job_01j…
     """
-    _say(data, "GET", job, "", json)
+    _say(data, job, ControlApi.job, json)
 
 
 @job_app.command("cancel")
@@ -56,7 +58,7 @@ def cancel(
 
     Example: nearcast job cancel job_01j…
     """
-    _say(data, "POST", job, "/cancel", json)
+    _say(data, job, ControlApi.cancel_job, json)
 
 
 @job_app.command("retry")
@@ -65,13 +67,15 @@ def retry(job: JobArgument, data: DataOption = Path(".nearcast"), json: JsonOpti
 
     Example: nearcast job retry job_01j…
     """
-    _say(data, "POST", job, "/retry", json)
+    _say(data, job, ControlApi.retry_job, json)
 
 
-def _say(data: Path, method: str, job_id: str, action: str, json: bool) -> None:
+def _say(
+    data: Path, job_id: str, ask: Callable[[ControlApi, str], Awaitable[Job]], json: bool
+) -> None:
     async def work() -> Job:
         async with signed_in(data) as api:
-            return await api.call(method, f"/v1/jobs/{job_id}{action}", Job)
+            return await ask(api, job_id)
 
     job = perform(work(), json=json)
     if json:

@@ -41,7 +41,7 @@ def plan_list(data: DataOption = Path(".nearcast"), json: JsonOption = False) ->
 
     async def work() -> Plans:
         async with signed_in(data) as api:
-            return await api.call("GET", "/v1/plans", Plans)
+            return await api.plans()
 
     found = perform(work(), json=json)
     if json:
@@ -81,7 +81,7 @@ def plan_set(
             PlanLimits, max_height=height, codecs=codecs, streams=streams, regions=region or None
         )
         async with signed_in(data) as api:
-            return await api.call("PUT", f"/v1/plans/{plan}", Plan, body=limits)
+            return await api.put_plan(plan, limits)
 
     made = perform(work(), json=json)
     if json:
@@ -101,7 +101,7 @@ def plan_remove(
 
     async def work() -> None:
         async with signed_in(data) as api:
-            await api.call_raw("DELETE", f"/v1/plans/{plan}")
+            await api.delete_plan(plan)
 
     perform(work(), json=json)
     if json:

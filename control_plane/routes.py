@@ -137,6 +137,40 @@ WAITING = frozenset(
         "/v1/jobs/{job_id}/events",
     }
 )
+# What operations are called whose method and path would make a bad name.
+NAMES = {
+    "POST /v1/auth/login": "login",
+    "POST /v1/auth/refresh": "refresh",
+    "POST /v1/auth/logout": "logout",
+    "POST /v1/access-keys": "rotate_access_keys",
+    "PUT /v1/me/password": "change_password",
+    "DELETE /v1/devices/{device_id}": "sign_out_device",
+    "DELETE /v1/api-keys/{key_id}": "revoke_api_key",
+    "GET /v1/titles/{title_id}/steer": "steer_title",
+    "GET /v1/titles/{title_id}/artwork/{sha256}/{key}": "artwork_at",
+    "POST /v1/titles/{title_id}/uploads": "start_upload",
+    f"PUT {PART_PATH}": "put_part",
+    "PUT /v1/uploads/{upload_id}/subtitles/{language}": "put_subtitles",
+    "DELETE /v1/uploads/{upload_id}": "abort_upload",
+    "POST /v1/jobs/lease": "lease_job",
+    "POST /v1/jobs/{job_id}/heartbeat": "renew_lease",
+    "POST /v1/sessions": "start_session",
+    "POST /v1/sessions/{session_id}/heartbeat": "keep_session",
+    "DELETE /v1/sessions/{session_id}": "end_session",
+    "GET /v1/sessions/{session_id}/{key}/master.m3u8": "hls_playlist",
+    "GET /v1/sessions/{session_id}/{key}/manifest.mpd": "dash_mpd",
+    "POST /v1/sessions/{session_id}/{key}/license": "licence",
+    "DELETE /v1/history/{title_id}": "forget_title",
+    "PUT /v1/fleet/{appliance}/drain": "drain_appliance",
+    "DELETE /v1/fleet/{appliance}": "forget_appliance",
+    "GET /v1/fleet/{appliance}/plan": "fill_plan",
+    "POST /v1/invitations": "invite",
+    "DELETE /v1/invitations/{appliance}": "withdraw_invitation",
+    "POST /v1/enrolments": "enrol",
+    "POST /v1/fills/{package_id}": "pin_package",
+    "DELETE /v1/fills/{package_id}": "unpin_package",
+    "POST /v1/purges": "start_purge",
+}
 FIRST = ("/v1/sessions", "/v1/auth/", "/v1/fleet", "/v1/purges")
 # 10,000 parts of some 100 bytes each.
 MAX_COMPLETE_BYTES = 2 * 1024 * 1024
@@ -169,6 +203,7 @@ def table(
             audited=_is_audited(route),
             priority=_priority(route),
             errors=(*route.errors, "too_many_requests"),
+            operation=NAMES.get(f"{route.method} {route.path}", ""),
         )
         for route in routes
     ]

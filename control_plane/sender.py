@@ -11,9 +11,9 @@ from typing import BinaryIO, TypeVar
 from pydantic import ValidationError
 
 from control_plane.pictures import MAX_BYTES, picture_of
-from media.api import MAX_MASTER_BYTES, CompleteUpload, DonePart, Job, NewUpload, Part, Upload
+from media.api import MAX_MASTER_BYTES, CompleteUpload, DonePart, Job, NewUpload, Part
 from media.protection import Scheme
-from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import CODES, Problem
 
 # Enough to fill a line; each holds a part in memory.
@@ -65,7 +65,7 @@ def read_picture(path: Path) -> bytes:
 
 
 async def send_master(
-    api: Client,
+    api: ControlApi,
     title_id: str,
     path: Path,
     *,
@@ -88,33 +88,31 @@ async def send_master(
         )
     except ValidationError as error:
         raise Problem("bad_request", f"{path.name}: {error.errors()[0]['msg']}.") from None
-    upload = await api.call("POST", f"/v1/titles/{title_id}/uploads", Upload, body=new)
-    address = f"/v1/uploads/{upload.upload_id}"
+    upload = await api.start_upload(title_id, new)
+    address = f"{api.client.base_url}/v1/uploads/{upload.upload_id}"
     try:
         for language, raw in beside:
-            url = f"{api.base_url}{address}/subtitles/{language}"
-            await _patiently(partial(api.send, "PUT", url, raw, timeout_s=PART_TIMEOUT_S))
+            url = f"{address}/subtitles/{language}"
+            await _patiently(partial(api.client.send, "PUT", url, raw, timeout_s=PART_TIMEOUT_S))
         parts, sha256 = await _send_parts(api, path, upload.parts, tell)
         done = CompleteUpload(parts=parts, sha256=sha256)
         return await _patiently(
-            lambda: api.call(
-                "POST", f"{address}/complete", Job, body=done, timeout_s=COMPLETE_TIMEOUT_S
-            )
+            lambda: api.complete_upload(upload.upload_id, done, timeout_s=COMPLETE_TIMEOUT_S)
         )
     except BaseException:
         with suppress(Problem):
-            await asyncio.shield(api.call_raw("DELETE", address))
+            await asyncio.shield(api.abort_upload(upload.upload_id))
         raise
 
 
-async def ended_job(api: Client, job_id: str, tell: Callable[[Job], None]) -> Job:
+async def ended_job(api: ControlApi, job_id: str, tell: Callable[[Job], None]) -> Job:
     """The job, once it is done. `tell` gets it at every look. Raises Problem with its error when it
     has failed, or was cancelled."""
     loop = asyncio.get_running_loop()
     heard_at = loop.time()
     while True:
         try:
-            job = await api.call("GET", f"/v1/jobs/{job_id}", Job)
+            job = await api.job(job_id)
         except Problem as problem:
             if problem.code not in _MAY_PASS or loop.time() - heard_at > AWAY_S:
                 raise
@@ -135,7 +133,7 @@ def _failure(job: Job) -> Problem:
 
 
 async def _send_parts(
-    api: Client, path: Path, parts: Sequence[Part], tell: Tell
+    api: ControlApi, path: Path, parts: Sequence[Part], tell: Tell
 ) -> tuple[tuple[DonePart, ...], str]:
     """The parts as the store took them, and the SHA-256 of the file."""
     digest = hashlib.sha256()
@@ -145,7 +143,7 @@ async def _send_parts(
     async def send(part: Part, data: bytes) -> DonePart:
         try:
             headers = await _patiently(
-                lambda: api.send("PUT", part.url, data, timeout_s=PART_TIMEOUT_S)
+                lambda: api.client.send("PUT", part.url, data, timeout_s=PART_TIMEOUT_S)
             )
         finally:
             room.release()

@@ -17,11 +17,10 @@ from media.accounts import (
     Rotation,
     User,
     UserChange,
-    UserPage,
 )
 from runtime.api import valid
-from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 
 _PAGE = 200
@@ -95,7 +94,7 @@ def user_add(
     async def work() -> User:
         new = valid(NewUser, name=name, password=password, role=role, plan=plan)
         async with signed_in(data) as api:
-            return await api.call("POST", "/v1/users", User, body=new)
+            return await api.create_user(new)
 
     _say(perform(work(), json=json), json)
 
@@ -126,7 +125,7 @@ def user_change(
         change = valid(UserChange, **given)
         async with signed_in(data) as api:
             user = await _find_user(api, name)
-            return await api.call("PATCH", f"/v1/users/{user.user_id}", User, body=change)
+            return await api.change_user(user.user_id, change)
 
     _say(perform(work(), json=json), json)
 
@@ -147,7 +146,7 @@ def user_password(
         change = valid(UserChange, password=password)
         async with signed_in(data) as api:
             user = await _find_user(api, name)
-            return await api.call("PATCH", f"/v1/users/{user.user_id}", User, body=change)
+            return await api.change_user(user.user_id, change)
 
     _say(perform(work(), json=json), json)
 
@@ -166,7 +165,7 @@ def user_remove(
     async def work() -> User:
         async with signed_in(data) as api:
             user = await _find_user(api, name)
-            await api.call_raw("DELETE", f"/v1/users/{user.user_id}")
+            await api.delete_user(user.user_id)
             return user
 
     removed = perform(work(), json=json)
@@ -212,7 +211,7 @@ def key_list(data: DataOption = Path(".nearcast"), json: JsonOption = False) -> 
 
     async def work() -> ApiKeys:
         async with signed_in(data) as api:
-            return await api.call("GET", "/v1/api-keys", ApiKeys)
+            return await api.api_keys()
 
     found = perform(work(), json=json)
     if json:
@@ -240,7 +239,7 @@ def key_add(
     async def work() -> MadeApiKey:
         new = valid(NewApiKey, name=name, role=role)
         async with signed_in(data) as api:
-            return await api.call("POST", "/v1/api-keys", MadeApiKey, body=new)
+            return await api.create_api_key(new)
 
     made = perform(work(), json=json)
     if json:
@@ -263,7 +262,7 @@ def key_remove(
 
     async def work() -> None:
         async with signed_in(data) as api:
-            await api.call_raw("DELETE", f"/v1/api-keys/{key_id}")
+            await api.revoke_api_key(key_id)
 
     perform(work(), json=json)
     if json:
@@ -288,7 +287,7 @@ def key_rotate(
 
     async def work() -> None:
         async with signed_in(data) as api:
-            await api.call_raw("POST", "/v1/access-keys", body=Rotation(forget=forget))
+            await api.rotate_access_keys(Rotation(forget=forget))
 
     perform(work(), json=json)
     if json:
@@ -310,7 +309,7 @@ def audit(
 
     async def work() -> AuditPage:
         async with signed_in(data) as api:
-            return await api.call("GET", "/v1/audit", AuditPage, query={"limit": str(limit)})
+            return await api.audit(limit=limit)
 
     found = perform(work(), json=json)
     if json:
@@ -353,19 +352,19 @@ async def _reset_admin(new: NewUser, data: Path, config: Path | None) -> bool:
         await database.close()
 
 
-async def _all_users(api: Client) -> list[User]:
+async def _all_users(api: ControlApi) -> list[User]:
     found: list[User] = []
-    query = {"limit": str(_PAGE)}
+    cursor = None
     for _ in range(_MAX_PAGES):
-        page = await api.call("GET", "/v1/users", UserPage, query=query)
+        page = await api.users(cursor=cursor, limit=_PAGE)
         found += page.users
         if page.next_cursor is None:
             break
-        query["cursor"] = page.next_cursor
+        cursor = page.next_cursor
     return found
 
 
-async def _find_user(api: Client, name: str) -> User:
+async def _find_user(api: ControlApi, name: str) -> User:
     """The user of this name or id. Raises Problem `unknown_user`."""
     for user in await _all_users(api):
         if name in (user.name, user.user_id):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from media.api import Heartbeat, NewSession, Session
 from runtime import programs
 from runtime.child import ChildFailed, Limits, run_child
-from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 
 Protocol = Literal["hls", "dash"]
@@ -17,16 +17,14 @@ Protocol = Literal["hls", "dash"]
 PROBE_LIMITS = Limits(timeout_s=60.0, memory_bytes=4 * 1024**3)
 
 
-async def open_session(api: Client, title_id: str, region: str | None) -> Session:
+async def open_session(api: ControlApi, title_id: str, region: str | None) -> Session:
     """A new session. Raises Problem."""
-    wanted = NewSession(title_id=title_id, region=region)
-    return await api.call("POST", "/v1/sessions", Session, body=wanted)
+    return await api.start_session(NewSession(title_id=title_id, region=region))
 
 
-async def still_plays(api: Client, session: Session) -> None:
+async def still_plays(api: ControlApi, session: Session) -> None:
     """The session counts as a stream for a while more. Raises Problem `too_many_streams`."""
-    path = f"/v1/sessions/{session.session_id}/heartbeat"
-    await api.call_raw("POST", path, body=Heartbeat())
+    await api.keep_session(session.session_id, Heartbeat())
 
 
 def manifest_url(session: Session, protocol: Protocol) -> str:

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 from media.api import (
-    Job,
     JobComplete,
     JobFailed,
     JobHandedBack,
     JobHeartbeat,
     Lease,
-    LeaseOffer,
     Progress,
 )
 from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 
 # The job has another encoder, has ended, or is gone with its title.
@@ -26,36 +25,27 @@ class Control:
     """The lease API. Every method raises Problem."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._api = ControlApi(client)
 
     async def lease(self, wait_s: float) -> Lease | None:
         """A job, or None when none came within `wait_s` seconds."""
-        offer = await self._client.call(
-            "POST",
-            "/v1/jobs/lease",
-            LeaseOffer,
-            query={"wait": f"{wait_s:g}"},
-            timeout_s=wait_s + 10.0,
-        )
+        offer = await self._api.lease_job(wait=wait_s, timeout_s=wait_s + 10.0)
         return offer.lease
 
     async def heartbeat(self, lease: Lease, progress: Progress) -> None:
         """The lease is renewed."""
         word = JobHeartbeat(attempt=lease.attempt, progress=progress)
-        await self._client.call(
-            "POST", _path(lease, "heartbeat"), Job, body=word, timeout_s=_HEARTBEAT_TIMEOUT_S
-        )
+        await self._api.renew_lease(lease.job_id, word, timeout_s=_HEARTBEAT_TIMEOUT_S)
 
     async def complete(self, lease: Lease, inventory_sha256: str) -> None:
         """The job is done: the package stands."""
         word = JobComplete(attempt=lease.attempt, inventory_sha256=inventory_sha256)
-        await self._client.call("POST", _path(lease, "complete"), Job, body=word)
+        await self._api.complete_job(lease.job_id, word)
 
     async def hand_back(self, lease: Lease, timeout_s: float) -> None:
         """The job waits for another encoder."""
         word = JobHandedBack(attempt=lease.attempt)
-        path = _path(lease, "hand-back")
-        await self._client.call("POST", path, Job, body=word, timeout_s=timeout_s)
+        await self._api.hand_back_job(lease.job_id, word, timeout_s=timeout_s)
 
     async def fail(self, lease: Lease, problem: Problem, *, retry: bool) -> None:
         """The job has failed, or with `retry` waits for another try."""
@@ -65,7 +55,7 @@ class Control:
             message=_plain(problem.detail)[:_MAX_MESSAGE_CHARS],
             retry=retry,
         )
-        await self._client.call("POST", _path(lease, "fail"), Job, body=word)
+        await self._api.fail_job(lease.job_id, word)
 
 
 def backoff() -> Iterator[float]:
@@ -79,7 +69,3 @@ def backoff() -> Iterator[float]:
 def _plain(text: str) -> str:
     """The text as `JobFailed` takes it: ffmpeg's last words may quote the film's bytes."""
     return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _path(lease: Lease, verb: str) -> str:
-    return f"/v1/jobs/{lease.job_id}/{verb}"

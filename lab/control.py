@@ -23,9 +23,10 @@ from lab.bench import Bar, Effort, Row, alone, chosen
 from lab.open_loop import Told, as_fast_as_it_goes, offer
 from lab.steer import keep_reporting, report_all
 from lab.world import make_keys
-from media.accounts import Login, NewUser, Tokens, User
+from media.accounts import Login, NewUser
 from media.ids import id_from
 from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import problem_of
 from runtime.supervise import Daemon
 
@@ -224,15 +225,14 @@ async def _accounts(control: str, data: Path) -> tuple[list[str], list[str]]:
     """Viewers who are signed in: their ids and tokens."""
     admin = Login.model_validate_json((data / "secrets" / "admin.json").read_text())
     users, tokens = [], []
-    async with Client(control) as anonymous:
-        first = await anonymous.call("POST", "/v1/auth/login", Tokens, body=admin)
-        async with Client(control, authorize=lambda: first.access_token) as api:
+    async with ControlApi(Client(control)) as anonymous:
+        first = await anonymous.login(admin)
+        async with ControlApi(Client(control, authorize=lambda: first.access_token)) as api:
             for number in range(_ACCOUNTS):
                 new = NewUser(name=f"viewer-{number}", password=_PASSWORD)
-                users.append((await api.call("POST", "/v1/users", User, body=new)).user_id)
+                users.append((await api.create_user(new)).user_id)
                 login = Login(name=new.name, password=_PASSWORD)
-                signed_in = await anonymous.call("POST", "/v1/auth/login", Tokens, body=login)
-                tokens.append(signed_in.access_token)
+                tokens.append((await anonymous.login(login)).access_token)
     return users, tokens
 
 

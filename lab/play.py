@@ -66,8 +66,7 @@ async def bench_play(
 
         def opens(region: str) -> Open:
             async def open_session() -> Session:
-                body = NewSession(title_id=title_id, region=region)
-                return await api.call("POST", "/v1/sessions", Session, body=body)
+                return await api.start_session(NewSession(title_id=title_id, region=region))
 
             return open_session
 

@@ -22,9 +22,10 @@ from lab.machine import family
 from lab.relay import Relay
 from lab.world import make_keys
 from media.api import Title
-from media.fleet import Counters, Report, Roster
+from media.fleet import Counters, Report
 from runtime.client import Client
 from runtime.console import signed_in
+from runtime.control_api import ControlApi
 from runtime.errors import Problem, problem_of
 from runtime.supervise import Daemon
 
@@ -212,8 +213,8 @@ async def standing(
         yield rig
 
 
-async def _filled(api: Client) -> bool:
-    roster = await api.call("GET", "/v1/fleet", Roster)
+async def _filled(api: ControlApi) -> bool:
+    roster = await api.fleet()
     return len(roster.appliances) == len(PLACES) and all(
         entry.packages_held for entry in roster.appliances
     )

@@ -235,11 +235,14 @@ class PlanItem(Wire):
 
 
 class Peer(Wire):
-    """Another appliance to fill from; one of the asker's own site brings files for it."""
+    """Another appliance to fill from. One of the asker's own site brings files for it, and so does
+    one of another site that is of its `tier`."""
 
     appliance_id: Name
     url: Url
     site: Name | None = None
+    capacity_bps: int = Field(10**9, gt=0)
+    tier: bool = False
 
 
 class Plan(Wire):
@@ -258,7 +261,11 @@ class Plan(Wire):
 
 
 class FillPlan(Plan):
-    """A plan, as operators see it (`GET /v1/fleet/{appliance}/plan` of the control plane)."""
+    """A plan, as operators see it (`GET /v1/fleet/{appliance}/plan` of the control plane), with the
+    best of what was left out: what comes next, had the appliance more room or the night more
+    bytes."""
+
+    left_out: tuple[PlanItem, ...] = Field((), max_length=100)
 
 
 class PinRequest(Wire):

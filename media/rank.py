@@ -349,7 +349,9 @@ def _judge(asked: Asked, fleet: Fleet, standing: Standing, slot: _Slot) -> _Judg
     else:
         if candidate.admits < 1:
             full = full or _not_yet(asked, candidate)
-        within += (crowded != "") + _spread(asked.package_id, candidate)
+        within += (crowded != "") + spread(
+            asked.package_id, candidate.appliance_id, candidate.capacity_bps
+        )
     score = 10 * slot.nearness.steps + slot.share * within
     if full:
         score += _BEHIND_ALL
@@ -374,11 +376,11 @@ def _crowded(candidate: Candidate, bound: float, limits: Limits) -> str:
     return "busier than its site" if candidate.load > bound else ""
 
 
-def _spread(package_id: str, candidate: Candidate) -> float:
-    """Weighted rendezvous hashing, in [0, 1): -ln(u) / capacity makes each appliance the first with
-    a chance in proportion to its capacity."""
-    chance = _chance(package_id, candidate.appliance_id)
-    cost = -math.log(chance) * 1e9 / candidate.capacity_bps
+def spread(package_id: str, appliance_id: str, weight: float) -> float:
+    """Weighted rendezvous hashing, in [0, 1): -ln(u) / weight makes each appliance the first, the
+    one with the smallest, with a chance in proportion to its weight. Ranking weighs capacity in
+    bits a second."""
+    cost = -math.log(_chance(package_id, appliance_id)) * 1e9 / weight
     return cost / (1 + cost)
 
 

@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("encoder.cli", "Check a package against the standards, rule by rule."),
     "bench": ("lab.cli", "Measure us beside nginx or varnish, on this machine."),
     "trace": ("lab.trace_cli", "Replay a trace of requests through the caches that ship."),
+    "simulate": ("lab.simulate_cli", "Play a seeded world with the decisions that ship."),
     "chaos": ("lab.cli", "Break a part while people watch, and count who notices."),
     "doctor": ("nearcast.cli", "What this machine has and lacks, and how to get it."),
 }

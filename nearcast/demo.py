@@ -16,15 +16,15 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.table import Table
 
-from media.accounts import Login, Tokens
-from media.api import Job, NewSession, Session, Title
-from media.fleet import Roster
+from media.accounts import Login
+from media.api import NewSession, Session, Title
 from nearcast.cluster import Cluster, until_interrupted
 from nearcast.film import make_film
 from nearcast.settings import ClusterSettings
 from nearcast.walk import Walker, decode_errors
 from runtime.client import Client
 from runtime.console import err, out, signed_in
+from runtime.control_api import ControlApi
 from runtime.errors import Problem, problem_of
 from runtime.titles import all_titles
 
@@ -115,12 +115,12 @@ async def _title_of(cluster: Cluster, film: Path) -> Title:
         return Title.model_validate(json.loads(said)["title"])
 
 
-async def title_made_of(api: Client, name: str, film: Path) -> Title | None:
+async def title_made_of(api: ControlApi, name: str, film: Path) -> Title | None:
     """The published title of this name that plays these very bytes, by their SHA-256."""
     sha256: str | None = None
     async for title in all_titles(api, name):
         if title.name == name and title.state == "published" and title.job_id is not None:
-            job = await api.call("GET", f"/v1/jobs/{title.job_id}", Job)
+            job = await api.job(title.job_id)
             sha256 = sha256 or await asyncio.to_thread(_sha256, film)
             if job.state == "done" and job.master_sha256 == sha256:
                 return title
@@ -148,23 +148,22 @@ class _Complete(BaseModel):
     complete_packages: tuple[str, ...]
 
 
-async def _holds(admin: Client, api: Client, appliance_id: str, title: Title) -> bool:
+async def _holds(admin: Client, api: ControlApi, appliance_id: str, title: Title) -> bool:
     complete = (await admin.call("GET", "/v1/state", _Complete)).complete_packages
     if title.package_id not in complete:
         return False
-    roster = await api.call("GET", "/v1/fleet", Roster)
+    roster = await api.fleet()
     told = {e.report.appliance_id: e.packages_held for e in roster.appliances}
     return told.get(appliance_id, 0) >= len(complete)
 
 
-async def _regions(api: Client) -> list[str]:
-    roster = await api.call("GET", "/v1/fleet", Roster)
+async def _regions(api: ControlApi) -> list[str]:
+    roster = await api.fleet()
     return sorted({entry.region for entry in roster.appliances})
 
 
-async def _open(api: Client, title: Title, region: str) -> Session:
-    body = NewSession(title_id=title.title_id, region=region)
-    return await api.call("POST", "/v1/sessions", Session, body=body)
+async def _open(api: ControlApi, title: Title, region: str) -> Session:
+    return await api.start_session(NewSession(title_id=title.title_id, region=region))
 
 
 async def _show(cluster: Cluster, title: Title) -> None:
@@ -184,8 +183,8 @@ async def _show(cluster: Cluster, title: Title) -> None:
             table.add_section()
             lines.append(f"  {region:8} ffplay '{session.hls_url}?pathways=1'")
     account = Login.model_validate_json((cluster.data / "secrets" / "admin.json").read_text())
-    async with Client(cluster.control_url) as anonymous:
-        tokens = await anonymous.call("POST", "/v1/auth/login", Tokens, body=account)
+    async with ControlApi(Client(cluster.control_url)) as anonymous:
+        tokens = await anonymous.login(account)
     out.print(table)
     out.print("\nIn ffplay, as a client of each region would:")
     for line in lines:
@@ -223,7 +222,7 @@ async def _play_once(
     )
 
 
-async def _play_region(api: Client, title: Title, region: str) -> RegionResult:
+async def _play_region(api: ControlApi, title: Title, region: str) -> RegionResult:
     """One region's session, every rendition, every byte compared and decoded."""
     with tempfile.TemporaryDirectory(prefix="nearcast-play-") as folder:
         began = time.monotonic()
@@ -242,7 +241,9 @@ async def _play_region(api: Client, title: Title, region: str) -> RegionResult:
     )
 
 
-async def _survive_a_kill(cluster: Cluster, api: Client, title: Title) -> tuple[str, float | None]:
+async def _survive_a_kill(
+    cluster: Cluster, api: ControlApi, title: Title
+) -> tuple[str, float | None]:
     """Kills the first pathway's appliance after a few segments. Returns its id, and the time from
     the kill to the next whole segment, or None when play did not go on elsewhere."""
     region = (await _regions(api))[0]

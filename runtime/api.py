@@ -100,7 +100,8 @@ class Route:
     `application/json` and return their own response. Calls of a route that is `audited` are
     recorded, once the caller is known to have its role. `priority` is the service's own word for
     who goes first when there is too much to do; "" waits for nobody. `traced` says whether a call
-    starts a trace, or continues its caller's (runtime.tracing).
+    starts a trace, or continues its caller's (runtime.tracing). `operation` is the route's name
+    where the rule's would read badly (runtime.openapi).
     """
 
     method: str
@@ -120,6 +121,7 @@ class Route:
     audited: bool = False
     priority: str = ""
     traced: tracing.Mode = ""
+    operation: str = ""
 
 
 async def nobody(request: web.Request) -> Caller | None:

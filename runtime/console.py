@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
-from media.accounts import Login, Refresh, Tokens
+from media.accounts import Login, Refresh
 from media.protection import Scheme
 from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import Problem, as_json
 
 T = TypeVar("T")
@@ -98,18 +99,18 @@ def running_cluster(data: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def signed_in(data: Path) -> AsyncIterator[Client]:
+async def signed_in(data: Path) -> AsyncIterator[ControlApi]:
     """The control plane's API, signed in: the address from NEARCAST_URL and an API key from
     NEARCAST_API_KEY, or an account from NEARCAST_USER and NEARCAST_PASSWORD, or else those of the
     cluster in the data folder. It stays signed in for as long as the command takes."""
     url = os.environ.get("NEARCAST_URL") or running_cluster(data)["control_plane"]
     api_key = os.environ.get("NEARCAST_API_KEY")
     if api_key:
-        async with Client(url, authorize=lambda: api_key, timeout_s=30.0) as client:
-            yield client
+        async with ControlApi(Client(url, authorize=lambda: api_key, timeout_s=30.0)) as api:
+            yield api
         return
-    async with Client(url) as anonymous:
-        tokens = await anonymous.call("POST", "/v1/auth/login", Tokens, body=_account(data))
+    async with ControlApi(Client(url)) as anonymous:
+        tokens = await anonymous.login(_account(data))
 
         async def renew() -> None:
             nonlocal tokens
@@ -117,17 +118,17 @@ async def signed_in(data: Path) -> AsyncIterator[Client]:
                 left_s = (tokens.expires_at - datetime.now(UTC)).total_seconds()
                 await asyncio.sleep(max(left_s / 2, 5.0))
                 with suppress(Problem):  # the old token lasts a while, and a call will tell
-                    known = Refresh(refresh_token=tokens.refresh_token)
-                    tokens = await anonymous.call("POST", "/v1/auth/refresh", Tokens, body=known)
+                    tokens = await anonymous.refresh(Refresh(refresh_token=tokens.refresh_token))
 
         renewing = asyncio.create_task(renew(), name="renew-token")
         try:
-            async with Client(url, authorize=lambda: tokens.access_token, timeout_s=30.0) as client:
+            client = Client(url, authorize=lambda: tokens.access_token, timeout_s=30.0)
+            async with ControlApi(client) as api:
                 try:
-                    yield client
+                    yield api
                 finally:
                     with suppress(Problem):  # it lapses by itself, too
-                        await client.call_raw("POST", "/v1/auth/logout", timeout_s=3.0)
+                        await api.logout(timeout_s=3.0)
         finally:
             renewing.cancel()
 

@@ -18,6 +18,7 @@ from media.enrolment import Enrolled, Enrolment
 from media.keys import Identity, Keyring, PublicIdentity
 from media.token import sign_machine_token
 from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.durable import write_durably
 from runtime.errors import Problem
 from runtime.service import parse_listen
@@ -58,8 +59,8 @@ async def enrol(url: str, token: str, wishes: Wishes) -> Enrolled:
         proof=sign_machine_token(identity, "control", int(time.time())),
         public_url=wishes.public_url or None,
     )
-    async with Client(url, timeout_s=_TIMEOUT_S) as control:
-        enrolled = await control.call("POST", "/v1/enrolments", Enrolled, body=enrolment)
+    async with ControlApi(Client(url, timeout_s=_TIMEOUT_S)) as control:
+        enrolled = await control.enrol(enrolment)
     if enrolled.appliance_id != name:
         raise Problem("unavailable", f"{url} gave an answer to somebody else.")
     try:

@@ -11,6 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from runtime.api import Call, Route
 from runtime.errors import CODES, ProblemDetails
 
+_VERBS = {"GET": "", "POST": "create", "PATCH": "change"}
+
 
 def described(routes: Sequence[Route], title: str, version: str) -> list[Route]:
     """The table with one route more, `/openapi.json`, which describes the others."""
@@ -22,7 +24,14 @@ def described(routes: Sequence[Route], title: str, version: str) -> list[Route]:
     async def give(call: Call) -> web.Response:
         return web.json_response(document())
 
-    here = Route("GET", "/openapi.json", give, "This document", media_type="application/json")
+    here = Route(
+        "GET",
+        "/openapi.json",
+        give,
+        "The OpenAPI document of this API",
+        media_type="application/json",
+        operation="openapi",
+    )
     return [*routes, here]
 
 
@@ -44,10 +53,34 @@ def openapi(routes: Sequence[Route], title: str, version: str) -> dict[str, Any]
     }
 
 
+def operation_of(route: Route) -> str:
+    """What a route is called where calls have names: its own `operation`, or by its method and
+    path: `titles`, `title`, `create_title`, `change_title`, `delete_title`, `publish_title`."""
+    if route.operation:
+        return route.operation
+    words = [word for word in route.path.split("/") if word not in ("", "v1")]
+    nouns = [
+        _noun(word, of_one=following.startswith("{"))
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+        if not word.startswith("{")
+    ]
+    if route.method == "POST":
+        if any(word.startswith("{") for word in words[:-1]) and not words[-1].startswith("{"):
+            return "_".join([nouns[-1], *nouns[:-1]])
+        nouns[-1] = nouns[-1].removesuffix("s")
+    verb = _VERBS.get(route.method, route.method.lower())
+    return "_".join([verb, *nouns] if verb else nouns)
+
+
+def _noun(word: str, *, of_one: bool) -> str:
+    noun = re.sub(r"[^a-z0-9]+", "_", word)
+    return noun.removesuffix("s") if of_one else noun
+
+
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path)}".strip("_"),
+        "operationId": operation_of(route),
         "responses": _responses(route, schemas),
     }
     parameters = [

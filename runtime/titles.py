@@ -3,9 +3,9 @@
 import re
 from collections.abc import AsyncIterator
 
-from media.api import Title, TitlePage
+from media.api import Title
 from media.ids import ID
-from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 
 _TITLE_ID = re.compile(rf"ttl_{ID}")
@@ -14,11 +14,11 @@ _MAX_PAGES = 500
 _MAX_NAME_CHARS = 200
 
 
-async def find_title(api: Client, name: str) -> Title:
+async def find_title(api: ControlApi, name: str) -> Title:
     """The title of this id or name; a part of a name does when only one title has it. Raises
     Problem `unknown_title`, or `bad_request` when several fit."""
     if is_title_id(name):
-        return await api.call("GET", f"/v1/titles/{name}", Title)
+        return await api.title(name)
     fits = 0 < len(name) <= _MAX_NAME_CHARS
     found = [title async for title in all_titles(api, name)] if fits else []
     near = [title for title in found if name.casefold() in title.name.casefold()]
@@ -32,16 +32,16 @@ async def find_title(api: Client, name: str) -> Title:
     return found[0]
 
 
-async def all_titles(api: Client, search: str = "") -> AsyncIterator[Title]:
+async def all_titles(api: ControlApi, search: str = "") -> AsyncIterator[Title]:
     """Every title that the search finds, the newest first."""
-    query = {"limit": str(_PAGE)} | ({"q": search} if search else {})
+    cursor = None
     for _ in range(_MAX_PAGES):
-        page = await api.call("GET", "/v1/titles", TitlePage, query=query)
+        page = await api.titles(q=search or None, cursor=cursor, limit=_PAGE)
         for title in page.titles:
             yield title
         if page.next_cursor is None:
             return
-        query["cursor"] = page.next_cursor
+        cursor = page.next_cursor
 
 
 def is_title_id(text: str) -> bool:

@@ -21,14 +21,16 @@ from steering.catalog import PackageCatalog
 from steering.contexts import Contexts
 from steering.decision_log import DecisionLog
 from steering.decisions import fleet_line, map_line
-from steering.demand import DemandBook, DemandSums
+from steering.demand import DemandBook, Sink
 from steering.dns import DnsServer, Zone
+from steering.evidence import EvidenceBook
 from steering.fills import FillBook
 from steering.geoip import open_locator
 from steering.machines import MachineList
 from steering.metrics import SteeringMetrics
 from steering.notices import NoticeDesk
 from steering.pins import PinDesk
+from steering.plan_desk import PlanDesk
 from steering.prober import Prober
 from steering.purges import PurgeDesk
 from steering.ranker import Ranker
@@ -81,15 +83,14 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         lambda: map_line(geography, settings.session_bps, limits),
         lambda now_s: fleet_line(now_s, roster.everyone(now_s, notices.board.draining)),
     )
-    metrics, sums = SteeringMetrics(), DemandSums()
-
-    def demanded(region: str, package_id: str, rendition_id: str, sent: int, at_s: float) -> None:
-        metrics.demand_bytes.labels(region=region).inc(sent)
-        sums.add(region, package_id, rendition_id, sent, at_s)
-
+    metrics = SteeringMetrics()
+    evidence = EvidenceBook(data / NAME / "evidence.json", time.time())
     ranker = Ranker(limits, atlas, roster, notices, paces, decisions)
     contexts = Contexts.open(secrets / "steering-context.key")
     desk = SteerDesk(settings, ranker, contexts, paces, metrics)
+    catalog = PackageCatalog(control_plane, data / NAME / "packages.json", settings.catalog_poll_s)
+    pins = PinDesk(data / NAME / "pins.json")
+    plans = PlanDesk(settings, atlas, catalog, roster, notices, pins, evidence)
     steering = Steering(
         settings=settings,
         geography=geography,
@@ -107,12 +108,11 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
             keep_s=settings.purge_keep_s,
             known_after_s=settings.report_timeout_s,
         ),
-        catalog=PackageCatalog(
-            control_plane, data / NAME / "packages.json", settings.catalog_poll_s
-        ),
-        pins=PinDesk(data / NAME / "pins.json"),
+        catalog=catalog,
+        pins=pins,
+        plans=plans,
         fills=FillBook(settings.live_copies),
-        demand=DemandBook(demanded),
+        demand=DemandBook(_sink(metrics, evidence)),
         contexts=contexts,
         metrics=metrics,
     )
@@ -123,24 +123,14 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         make_app(routes(steering), gate.authenticate), settings.listen, desk.express
     )
     desk.stand_at(settings.public_url or url)
-    names = DnsServer(
-        Zone(
-            dns.name.from_text(settings.dns_zone),
-            settings.dns_ttl_s,
-            steering.find_for_name,
-            atlas.network,
-        )
-    )
+    names = _names(settings, steering)
     urls = {"http": url}
     try:
         if settings.dns_listen:
             urls["dns"] = f"dns://{await names.start(settings.dns_listen)}"
-        service.spawn("catalog", steering.catalog.follow())
         service.spawn("machines", MachineList(control_plane, notices, roster).follow())
-        service.spawn("purges", steering.purges.keep())
         service.spawn("decisions", decisions.run())
-        service.spawn("prober", Prober(roster).run())
-        service.spawn("archive", _keep(steering, settings.report_interval_s))
+        _spawn(service, steering, settings)
         service.ready(**urls)
         await service.stopping.wait()
     finally:
@@ -149,9 +139,38 @@ async def serve(service: Service, data: Path, settings: SteeringSettings) -> Non
         await service.end_tasks()
         await steering.archive.sync(time.time())
         await steering.purges.write()
+        await asyncio.to_thread(evidence.write, time.time())
         await decisions.flush()
         await control_plane.close()
         await state.close()
+
+
+def _sink(metrics: SteeringMetrics, evidence: EvidenceBook) -> Sink:
+    def demanded(region: str, package_id: str, rendition_id: str, sent: int, at_s: float) -> None:
+        metrics.demand_bytes.labels(region=region).inc(sent)
+        evidence.add(region, package_id, rendition_id, sent, at_s)
+
+    return demanded
+
+
+def _spawn(service: Service, steering: Steering, settings: SteeringSettings) -> None:
+    """What goes on behind the answers."""
+    service.spawn("catalog", steering.catalog.follow())
+    service.spawn("plans", steering.plans.keep())
+    service.spawn("purges", steering.purges.keep())
+    service.spawn("prober", Prober(steering.roster).run())
+    service.spawn("archive", _keep(steering, settings.report_interval_s))
+
+
+def _names(settings: SteeringSettings, steering: Steering) -> DnsServer:
+    return DnsServer(
+        Zone(
+            dns.name.from_text(settings.dns_zone),
+            settings.dns_ttl_s,
+            steering.find_for_name,
+            steering.atlas.network,
+        )
+    )
 
 
 async def _keep(steering: Steering, interval_s: float) -> None:

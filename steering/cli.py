@@ -71,13 +71,11 @@ def steer(
     """
     if (region is None) == (client is None):
         raise typer.BadParameter("give either --region or --client")
-    query = {"region": region} if region else {"client": client or ""}
 
     async def ask() -> SteerAnswer:
         async with signed_in(data) as control_plane:
             found = await find_title(control_plane, title)
-            path = f"/v1/titles/{found.title_id}/steer"
-            return await control_plane.call("GET", path, SteerAnswer, query=query)
+            return await control_plane.steer_title(found.title_id, region=region, client=client)
 
     answer = perform(ask(), json=json)
     if json:
@@ -205,15 +203,13 @@ def restore(
 
 async def _roster(data: Path) -> Roster:
     async with signed_in(data) as control_plane:
-        return await control_plane.call("GET", "/v1/fleet", Roster)
+        return await control_plane.fleet()
 
 
 def _set_drain(appliance_id: str, draining: bool, data: Path, json: bool) -> None:
     async def change() -> None:
         async with signed_in(data) as control_plane:
-            await control_plane.call_raw(
-                "PUT", f"/v1/fleet/{appliance_id}/drain", body=DrainRequest(draining=draining)
-            )
+            await control_plane.drain_appliance(appliance_id, DrainRequest(draining=draining))
 
     perform(change(), json=json)
     if json:

@@ -16,7 +16,6 @@ Sink = Callable[[str, str, str, int, float], None]
 
 # 0.2 KB each. What is forgotten is counted right all the same, unless a word got lost just then.
 MAX_FIGURES = 500_000
-MAX_SUMS = 100_000
 
 
 class _Heard:
@@ -88,19 +87,3 @@ def _from(sent: int, told: int, known: int) -> int:
     """From where the figure counts. One that is lower than it was has begun anew: its appliance had
     forgotten the rendition meanwhile."""
     return min(told, sent) if sent < known else max(told, known)
-
-
-class DemandSums:
-    """The bytes taken since steering began, by region, package and rendition: the `most` that were
-    taken last."""
-
-    def __init__(self, most: int = MAX_SUMS) -> None:
-        self._most = most
-        self.sums: OrderedDict[tuple[str, str, str], int] = OrderedDict()
-
-    def add(self, region: str, package_id: str, rendition_id: str, sent: int, at_s: float) -> None:
-        """A `Sink`."""
-        name = region, package_id, rendition_id
-        self.sums[name] = self.sums.pop(name, 0) + sent
-        if len(self.sums) > self._most:
-            self.sums.popitem(last=False)

@@ -6,6 +6,7 @@ import getpass
 import re
 import shlex
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from media.fleet import Url
 from runtime import enrolment
 from runtime.api import valid
 from runtime.console import DataOption, JsonOption, err, out, perform, print_json, signed_in
+from runtime.control_api import ControlApi
 from runtime.enrolment import Wishes
 from runtime.errors import Problem
 from runtime.service import parse_listen
@@ -55,7 +57,7 @@ def invite(
     async def make() -> MadeInvitation:
         new = valid(NewInvitation, site=site, appliance_id=name, ttl_s=_seconds(ttl))
         async with signed_in(data) as control:
-            return await control.call("POST", "/v1/invitations", MadeInvitation, body=new)
+            return await control.invite(new)
 
     made = perform(make(), json=json)
     if json:
@@ -77,7 +79,7 @@ def invitations(data: DataOption = Path(".nearcast"), json: JsonOption = False) 
 
     async def ask() -> Invitations:
         async with signed_in(data) as control:
-            return await control.call("GET", "/v1/invitations", Invitations)
+            return await control.invitations()
 
     found = perform(ask(), json=json)
     if json:
@@ -97,7 +99,7 @@ def withdraw(
 
     Example: nearcast fleet withdraw west-3
     """
-    _delete(f"/v1/invitations/{appliance_id}", data, json)
+    _drop(ControlApi.withdraw_invitation, appliance_id, data, json)
     if json:
         print_json({"appliance_id": appliance_id})
     else:
@@ -111,7 +113,7 @@ def forget(
 
     Example: nearcast fleet forget west-3
     """
-    _delete(f"/v1/fleet/{appliance_id}", data, json)
+    _drop(ControlApi.forget_appliance, appliance_id, data, json)
     if json:
         print_json({"appliance_id": appliance_id})
     else:
@@ -276,10 +278,12 @@ def _unit(name: str, wishes: Wishes) -> Unit:
     )
 
 
-def _delete(path: str, data: Path, json: bool) -> None:
+def _drop(
+    drop: Callable[[ControlApi, str], Awaitable[None]], appliance_id: str, data: Path, json: bool
+) -> None:
     async def change() -> None:
         async with signed_in(data) as control:
-            await control.call_raw("DELETE", path)
+            await drop(control, appliance_id)
 
     perform(change(), json=json)
 

@@ -20,11 +20,10 @@ from media.fleet import (
     Pin,
     PinRequest,
     PlanItem,
-    Roster,
 )
 from media.ids import ID
-from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in, size_text
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 from runtime.titles import all_titles, find_title
 
@@ -59,7 +58,7 @@ def status(data: DataOption = _DEFAULT_DATA, json: JsonOption = False) -> None:
 
     async def ask() -> tuple[FillStatus, dict[str, str]]:
         async with signed_in(data) as control_plane:
-            told = await control_plane.call("GET", "/v1/fills", FillStatus)
+            told = await control_plane.fills()
             return told, {} if json else await _names(control_plane)
 
     told, names = perform(ask(), json=json)
@@ -89,13 +88,12 @@ def plan(
 
     async def ask() -> tuple[FillPlans, dict[str, str]]:
         async with signed_in(data) as control_plane:
-            ids = [appliance_id]
             if appliance_id is None:
-                roster = await control_plane.call("GET", "/v1/fleet", Roster)
+                roster = await control_plane.fleet()
                 ids = [entry.report.appliance_id for entry in roster.appliances]
-            plans = [
-                await control_plane.call("GET", f"/v1/fleet/{one}/plan", FillPlan) for one in ids
-            ]
+            else:
+                ids = [appliance_id]
+            plans = [await control_plane.fill_plan(one) for one in ids]
             return FillPlans(plans=tuple(plans)), {} if json else await _names(control_plane)
 
     told, names = perform(ask(), json=json)
@@ -143,7 +141,7 @@ def pin(
                 boost=boost,
             )
             package_id = await _package(control_plane, what)
-            return await control_plane.call("POST", f"/v1/fills/{package_id}", Pin, body=asked)
+            return await control_plane.pin_package(package_id, asked)
 
     for one in (*(site or ()), *(region or ())):
         if not re.fullmatch(r"[a-z0-9-]{1,32}", one):
@@ -166,7 +164,7 @@ def unpin(what: What, data: DataOption = _DEFAULT_DATA, json: JsonOption = False
     async def order() -> str:
         async with signed_in(data) as control_plane:
             package_id = await _package(control_plane, what)
-            await control_plane.call_raw("DELETE", f"/v1/fills/{package_id}")
+            await control_plane.unpin_package(package_id)
             return package_id
 
     package_id = perform(order(), json=json)
@@ -176,7 +174,7 @@ def unpin(what: What, data: DataOption = _DEFAULT_DATA, json: JsonOption = False
         out.print(f"{package_id} is not pinned any more.")
 
 
-async def _package(control_plane: Client, what: str) -> str:
+async def _package(control_plane: ControlApi, what: str) -> str:
     """The package that is meant. Raises Problem."""
     if re.fullmatch(rf"pkg_{ID}", what):
         return what
@@ -186,7 +184,7 @@ async def _package(control_plane: Client, what: str) -> str:
     return title.package_id
 
 
-async def _names(control_plane: Client) -> dict[str, str]:
+async def _names(control_plane: ControlApi) -> dict[str, str]:
     """The titles' names, by id."""
     return {title.title_id: title.name async for title in all_titles(control_plane)}
 
@@ -240,11 +238,18 @@ def _print_plan(plan: FillPlan, names: dict[str, str]) -> None:
         f"[bold]{plan.appliance_id}[/bold]: {len(plan.items)} packages, {size}, "
         f"{_hours(plan.window) or 'at any hour'}{rate}"
     )
-    if not plan.items:
+    _print_items(plan.items, names)
+    if plan.left_out:
+        out.print("Left out, what would come next:")
+        _print_items(plan.left_out, names)
+
+
+def _print_items(items: tuple[PlanItem, ...], names: dict[str, str]) -> None:
+    if not items:
         return
     package = Column("Package", no_wrap=True)
     table = Table("", package, "Title", "Size", "Of it", "First from", "Why", box=None)
-    for number, item in enumerate(plan.items, 1):
+    for number, item in enumerate(items, 1):
         table.add_row(
             str(number),
             item.package_id,

@@ -14,8 +14,8 @@ from rich.table import Column, Table
 from media.api import NewPurge
 from media.ids import ID
 from media.purges import PurgeDetails, PurgeJobs, PurgeProgress
-from runtime.client import Client
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 from runtime.titles import find_title, is_title_id
 
@@ -52,7 +52,7 @@ def purge(
     async def order() -> PurgeDetails:
         async with signed_in(data) as control_plane:
             target = await _target(control_plane, name, pattern)
-            ordered = await control_plane.call("POST", "/v1/purges", PurgeDetails, body=target)
+            ordered = await control_plane.start_purge(target)
             return await _ended(control_plane, ordered, tell) if wait else ordered
 
     _show_purge(perform(order(), json=json), json)
@@ -83,10 +83,9 @@ def purges(
 
     async def ask() -> PurgeDetails:
         async with signed_in(data) as control_plane:
-            path = f"/v1/purges/{job_id}"
             if cancel:
-                return await control_plane.call("POST", f"{path}/cancel", PurgeDetails)
-            return await control_plane.call("GET", path, PurgeDetails)
+                return await control_plane.cancel_purge(job_id)
+            return await control_plane.purge(job_id)
 
     _show_purge(perform(ask(), json=json), json)
 
@@ -94,7 +93,7 @@ def purges(
 def _list_purges(data: Path, json: bool) -> None:
     async def ask() -> PurgeJobs:
         async with signed_in(data) as control_plane:
-            return await control_plane.call("GET", "/v1/purges", PurgeJobs)
+            return await control_plane.purges()
 
     listed = perform(ask(), json=json)
     if json:
@@ -115,7 +114,7 @@ def _list_purges(data: Path, json: bool) -> None:
     out.print(table if listed.purges else "Nothing was purged lately.")
 
 
-async def _target(control_plane: Client, name: str | None, pattern: str | None) -> NewPurge:
+async def _target(control_plane: ControlApi, name: str | None, pattern: str | None) -> NewPurge:
     """What is meant by a name or a pattern. Raises Problem."""
     try:
         if pattern is not None:
@@ -134,7 +133,7 @@ async def _target(control_plane: Client, name: str | None, pattern: str | None) 
 
 
 async def _ended(
-    control_plane: Client, ordered: PurgeDetails, tell: Callable[[PurgeDetails], None]
+    control_plane: ControlApi, ordered: PurgeDetails, tell: Callable[[PurgeDetails], None]
 ) -> PurgeDetails:
     """The purge when it is complete. Raises Problem `purge_incomplete` when it never will be. That
     steering is away for a while is no end of it."""
@@ -143,7 +142,7 @@ async def _ended(
     while not seen.is_over:
         await asyncio.sleep(_LOOK_S)
         try:
-            seen = await control_plane.call("GET", f"/v1/purges/{ordered.job_id}", PurgeDetails)
+            seen = await control_plane.purge(ordered.job_id)
         except Problem as problem:
             now = asyncio.get_running_loop().time()
             if problem.code not in _AWAY or now > patient_until:

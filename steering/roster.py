@@ -47,6 +47,7 @@ class Member:
     appliance_id: str
     site: str
     url: str
+    capacity_bps: int = 10**9
 
 
 class RosterBook:
@@ -192,7 +193,12 @@ class RosterBook:
         """The appliances that are alive, by id."""
         return tuple(
             sorted(
-                Member(record.report.appliance_id, record.report.site, record.report.url)
+                Member(
+                    record.report.appliance_id,
+                    record.report.site,
+                    record.report.url,
+                    record.report.capacity_bps,
+                )
                 for record in self._records.values()
                 if self.alive(record, now_s)
             )

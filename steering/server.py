@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from media.fleet import (
     Demand,
     DrainRequest,
+    FillPlan,
     FillStatus,
     Holdings,
     Notices,
@@ -38,7 +39,8 @@ from steering.fills import FillBook
 from steering.metrics import SteeringMetrics
 from steering.notices import MAX_WAIT_S, NoticeDesk
 from steering.pins import PinDesk
-from steering.placement import PlanVersions, Wanting, plan
+from steering.placement import PlanVersions, Wanting, left_out, plan
+from steering.plan_desk import PlanDesk
 from steering.purges import PurgeDesk
 from steering.ranker import Ranker
 from steering.roster import Record, RosterBook
@@ -82,6 +84,7 @@ class Steering:
     purges: PurgeDesk
     catalog: PackageCatalog
     pins: PinDesk
+    plans: PlanDesk
     fills: FillBook
     demand: DemandBook
     contexts: Contexts
@@ -134,8 +137,9 @@ class Steering:
         site = self.atlas.sites[wanting.site]
         members = self.roster.members(self.now_s())
         purged = self.notices.purged()
+        choice = await self.plans.choice(wanting.appliance_id)
         listing = self.catalog.listing
-        inputs = (listing.revision, members, purged, self.pins.revision)
+        inputs = (listing.revision, members, purged, self.pins.revision, self.plans.revision)
         version = self._plan_versions.find(wanting, *inputs)
         if version is not None and has_tag(call.request, version):
             return self._unchanged(version)
@@ -149,11 +153,13 @@ class Steering:
             pins=self.pins.board.at(site.id, site.region),
             window=self.settings.window(site.timezone),
             rate_bps=self.settings.rate_bps(wanting.appliance_id),
+            choice=choice,
         )
         self._plan_versions.keep(made.version, wanting, *inputs)
         self.fills.planned(made)
         if operators_ask:
-            return model_response(made)
+            more = left_out(choice, listing.packages)
+            return model_response(FillPlan(**dict(made), left_out=more))
         if has_tag(call.request, made.version):
             return self._unchanged(made.version)
         self.metrics.plans.labels(answer="plan").inc()

@@ -98,6 +98,12 @@ class SteeringSettings(Settings):
         le=1,
         description="Share of an appliance's budget that plans use; the rest is cache",
     )
+    fill_nightly_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of a plan that may change in a day; free room is filled at once",
+    )
     fill_window: str = Field(
         "",
         pattern=r"^(\d\d:\d\d-\d\d:\d\d)?$",

@@ -21,6 +21,7 @@ from typing import Any
 from lab.chaos import SCENARIOS
 from tests.postgres_server import postgres_server
 from tests.redis_server import redis_server
+from tests.simulate_bars import bars
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "acceptance.md"
@@ -207,6 +208,10 @@ def _control() -> list[Row]:
     ]
 
 
+def _simulate() -> list[Row]:
+    return [Row(one.promise, one.seen, one.ok, one.command) for one in bars()]
+
+
 # In this order: first what is quick to break, last what wants a quiet machine.
 PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "demo": _demos,
@@ -224,6 +229,7 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "control": _control,
     "play": _play,
     "caches": _caches,
+    "simulate": _simulate,
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),
     "herd": lambda: _bench("fill", "varnish", "--case=herd"),

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,9 @@ import pytest
 
 from appliance.board import Board, Word
 from appliance.cache import Cache
-from appliance.fill import Fill, Fills
+from appliance.fill import Fill, Fills, Home
 from appliance.folders import Folders, FolderShare
+from appliance.home import Asker
 from appliance.scrub import Scrubber
 from appliance.sources import Missing, SourceFailed
 from appliance.upkeep import Upkeep
@@ -425,14 +427,38 @@ async def test_no_two_keepers_name_a_landing_file_alike(cache: Cache, tmp_path: 
     again.abandon(second)
 
 
+def as_home(source: Given) -> Callable[[FileWant, Asker], Home | None]:
+    """It is the home of all files, but for who asks us as one."""
+    return lambda want, asker: None if asker else Home(source, Asker.SITE)  # type: ignore[arg-type]
+
+
 async def test_the_home_is_asked_first_and_only_for_ourselves(cache: Cache) -> None:
     home, store = Given("home", SMALL), Given("store", SMALL)
     fills = fills_from(cache, Given("home", Missing()), store)
-    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    fills.home = as_home(home)
     await fills.join(want_of(SMALL)).wait()
     assert (home.asked, store.asked) == ([0], [])
-    await fills.join(want_of(SMALL, "2.m4s"), for_peer=True).wait()
+    await fills.join(want_of(SMALL, "2.m4s"), Asker.SITE).wait()
     assert (home.asked, store.asked) == ([0], [0])
+
+
+async def test_a_tier_is_waited_for_by_who_asks_the_home_of_a_site(cache: Cache) -> None:
+    hold = asyncio.Event()
+    tier, store = Given("tier", hold, SMALL), Given("store", SMALL)
+    fills = fills_from(cache, store, stall_s=5)
+    fills.home = lambda want, asker: (
+        None if asker == Asker.TIER else Home(tier, Asker.TIER)  # type: ignore[arg-type]
+    )
+    sibling = fills.join(want_of(SMALL), Asker.SITE)
+    with pytest.raises(Problem) as refused:  # another site, whose tier we are: we wait for nobody
+        await fills.join(want_of(SMALL), Asker.TIER).wait()
+    assert refused.value.code == "not_held"
+    assert fills.join(want_of(SMALL)) is sibling
+    hold.set()
+    await sibling.wait()
+    assert (tier.asked, store.asked) == ([0], [])
+    await fills.join(want_of(SMALL, "2.m4s"), Asker.TIER).wait()
+    assert store.asked == [0]
 
 
 async def test_the_sources_of_a_package_come_before_its_home_in_their_order(cache: Cache) -> None:
@@ -440,12 +466,12 @@ async def test_the_sources_of_a_package_come_before_its_home_in_their_order(cach
     first, second = Given("home", Missing()), Given("second", Missing())
     home, store = Given("home", SMALL), Given("store", SMALL)
     fills = fills_from(cache, Given("home", SMALL), Given("second", SMALL), store)
-    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    fills.home = as_home(home)
     fills.first = lambda want: (first, second)  # type: ignore[assignment,return-value]
     await fills.join(want_of(SMALL)).wait()
     assert (first.asked, second.asked, home.asked, store.asked) == ([0], [0], [0], [])
     second.script = (SMALL,)
-    await fills.join(want_of(SMALL, "2.m4s"), for_peer=True).wait()
+    await fills.join(want_of(SMALL, "2.m4s"), Asker.SITE).wait()
     assert (first.asked, second.asked, home.asked, store.asked) == ([0, 0], [0, 0], [0], [])
 
 
@@ -462,20 +488,20 @@ async def test_bytes_for_the_plan_are_counted_apart(cache: Cache) -> None:
 async def test_two_that_think_the_other_is_home_do_not_wait_for_each_other(cache: Cache) -> None:
     hold = asyncio.Event()
     fills = fills_from(cache, Given("store", SMALL), stall_s=5)
-    fills.home = lambda want: Given("home", hold, SMALL)  # type: ignore[assignment,return-value]
+    fills.home = as_home(Given("home", hold, SMALL))
     ours = fills.join(want_of(SMALL))
     with pytest.raises(Problem) as refused:  # it would wait for whom it may be waiting for
-        await fills.join(want_of(SMALL), for_peer=True).wait()
+        await fills.join(want_of(SMALL), Asker.SITE).wait()
     assert refused.value.code == "not_held"
     hold.set()
     await ours.wait()
-    assert fills.join(want_of(SMALL), for_peer=True).held
+    assert fills.join(want_of(SMALL), Asker.SITE).held
 
 
 async def test_a_home_that_fails_is_one_source_of_several(cache: Cache) -> None:
     home, store = Given("home", LARGE[:400_000], SourceFailed("reset")), Given("store", LARGE)
     fills = fills_from(cache, store)
-    fills.home = lambda want: home  # type: ignore[assignment,return-value]
+    fills.home = as_home(home)
     await fills.join(want_of(LARGE)).wait()
     assert (home.asked, store.asked) == ([0], [400_000])
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from appliance.home import Asker
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
@@ -70,3 +71,35 @@ async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> Non
         house.let("1.m4s", 2_000_000)
         await fill.wait()
         assert fill.held
+
+
+async def test_a_miss_carries_what_was_used_before_it() -> None:
+    """The keeper hears of it first, so that what leaves for the file is chosen by it."""
+    heard: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+
+    async def keeper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for line in reader:
+            heard.put_nowait(json.loads(line))
+        writer.close()
+
+    used = ["p/v/1.m4s", "p/v/2.m4s"]
+
+    def taken() -> list[str]:
+        told = used.copy()
+        used.clear()
+        return told
+
+    path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "keeper"
+    connected = asyncio.Event()
+    async with await asyncio.start_unix_server(keeper, str(path), limit=MAX_LINE_BYTES):
+        load = WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25)
+        link = KeeperLink(path, load, OpenFile, used=taken)
+        running = asyncio.create_task(link.run(connected.set))
+        await connected.wait()
+        link.need(FileWant("t", "p", "", "v/3.m4s", "", 1, 1), Asker.OURS)
+        assert (await heard.get())["touch"] == ["p/v/1.m4s", "p/v/2.m4s"]
+        assert (await heard.get())["need"] == 1
+        link.need(FileWant("t", "p", "", "v/4.m4s", "", 1, 1), Asker.OURS)
+        assert (await heard.get())["need"] == 2
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -117,7 +117,8 @@ async def test_it_is_sent_as_a_picture_and_nothing_else_and_may_be_kept(house: H
     assert await viewer.call_raw("GET", path, known=tag.strip('"')) == b""
 
 
-async def test_every_list_of_titles_has_it(house: House):
+async def test_every_list_of_titles_has_it(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("control_plane.home.TIMEOUT_S", 20.0)
     title = await filmed(house)
     session = await house.play(title)
     viewer = await house.account("viewer")

@@ -1,6 +1,7 @@
 """The database: migrations make the tables of the models, transactions are whole."""
 
 import asyncio
+import gc
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from structlog.testing import capture_logs
 
 from control_plane import tables
@@ -121,6 +122,29 @@ async def test_a_cancelled_writer_leaves_the_database_usable(database: Database)
         session.add(user("berta"))
     async with database.reading() as session:
         assert (await session.scalars(select(UserRow.name))).all() == ["berta"]
+
+
+async def test_whoever_is_cancelled_holds_no_lock(database: Database):
+    """Wherever it happens, and though nothing is collected: a connection that is given up would
+    hold its locks until Python has forgotten its last statement."""
+
+    async def write() -> None:
+        async with database.writing() as session:
+            await session.execute(text("UPDATE titles SET name = name"))
+            await session.execute(text("SELECT count(*) FROM titles"))
+
+    gc.disable()
+    try:
+        for step in range(300):
+            task = asyncio.create_task(write())
+            for _ in range(step % 40):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.0002 * (step % 7))
+            task.cancel()
+            await asyncio.wait((task,))
+            await write()
+    finally:
+        gc.enable()
 
 
 async def test_the_file_is_private(database: Database, tmp_path: Path):

@@ -12,6 +12,7 @@ from media.api import CompleteUpload, Job, Title
 from media.objects import MIN_PART_BYTES
 from media.s3 import S3Store
 from runtime.client import Client
+from runtime.control_api import ControlApi
 from runtime.errors import Problem
 from runtime.service import serve_http
 from tests.control_plane.house import House, code_of, open_house, send
@@ -40,7 +41,9 @@ async def test_a_master_goes_straight_to_a_store_that_signs_addresses(tmp_path: 
         api = await house.account("operator")
         title = await send(api, "POST", "/v1/titles", name="Film")
         sent: list[int] = []
-        job = await send_master(api, title["title_id"], film, publish=True, tell=sent.append)
+        job = await send_master(
+            ControlApi(api), title["title_id"], film, publish=True, tell=sent.append
+        )
         assert job.state == "queued"
         assert sorted(sent) == [8, MIN_PART_BYTES]
         lease = await house.lease()
@@ -76,7 +79,7 @@ async def test_completing_is_repeated_and_what_fails_leaves_nothing(
     (tmp_path / "film.mp4").write_bytes(b"film")
     api = await house.account("operator")
     title = await send(api, "POST", "/v1/titles", name="Film")
-    sending = send_master(api, title["title_id"], tmp_path / "film.mp4", publish=True)
+    sending = send_master(ControlApi(api), title["title_id"], tmp_path / "film.mp4", publish=True)
     if answers == ["unavailable"]:
         assert (await sending).state == "queued"
     else:
@@ -95,7 +98,7 @@ async def test_a_file_that_shrinks_while_it_is_read_leaves_nothing(tmp_path: Pat
             film.write_bytes(b"x")
 
         film.write_bytes(b"x" * (MIN_PART_BYTES * 6))
-        sending = send_master(api, title["title_id"], film, publish=True, tell=cut)
+        sending = send_master(ControlApi(api), title["title_id"], film, publish=True, tell=cut)
         assert await code_of(sending) == "bad_request"
         left = [path for path in (tmp_path / "data/store").rglob("*") if path.is_file()]
         assert left == []

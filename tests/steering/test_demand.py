@@ -3,7 +3,7 @@
 import pytest
 
 from media.fleet import Demand, Served
-from steering.demand import DemandBook, DemandSums
+from steering.demand import DemandBook
 from tests.steering_fleet import package_id
 
 P, Q = package_id(1), package_id(2)
@@ -90,13 +90,6 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted_right() -> None:
     assert len(told.book) == 10
     told.book.forget(["west-1"])
     assert len(told.book) == 0
-
-
-def test_sums_are_bounded() -> None:
-    sums = DemandSums(most=2)
-    for package in (P, Q, P, package_id(3)):
-        sums.add("north", package, V, 5, 0.0)
-    assert sums.sums == {("north", P, V): 10, ("north", package_id(3), V): 5}
 
 
 @pytest.mark.parametrize("figure", [0, -1, 2**60])

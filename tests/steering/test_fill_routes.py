@@ -141,3 +141,36 @@ async def test_fills_tell_who_is_how_far_and_what_is_live(fleet: Fleet) -> None:
     assert (first.held_by, first.live) == (2, True)
     _, raw, _ = await fleet.ask("GET", "/metrics")
     assert b"nearcast_steering_packages_live 1.0" in raw
+
+
+async def test_plans_go_by_what_viewers_took(tmp_path: Path, control: ControlPlane) -> None:
+    """Three packages of 300,000 bytes, and room for one: in the end the one that is watched."""
+    room = {"plan_share": 0.35, "fill_nightly_share": 1.0}
+    async with running(tmp_path, control, **room) as fleet:
+        await fleet.everyone_reports()
+        await fleet.until_packages(3)
+        before = await planned(fleet, "south-1")
+        watched = package_id(1 if before == [package_id(3)] else 3)
+        served = Served(package_id=watched, rendition_id="v-avc-720", bytes=10**9)
+        message = Demand(boot_id="boot-1", sequence=1, served=(served,))
+        assert await tell(fleet, "south-1", message) == 204
+        assert await planned(fleet, "south-1") == before  # not before there is reason to
+        by = fleet.control.control
+        status, *_ = await fleet.ask(
+            "POST", f"/v1/fills/{package_id(2)}", PinRequest(sites=("north",)), by=by
+        )
+        assert status == 200
+        assert await planned(fleet, "south-1") == [watched]
+        assert await planned(fleet, "west-1") == [watched]  # nobody watches there: as elsewhere
+        _, raw, _ = await fleet.ask("GET", "/v1/plans/south-1", by=by)
+        told = FillPlan.model_validate_json(raw)
+        assert "times a day" in told.items[0].why
+        assert {item.package_id for item in told.left_out} == {
+            package_id(number) for number in (1, 2, 3)
+        } - {watched}
+
+
+async def planned(fleet: Fleet, name: str) -> list[str]:
+    _, plan, _ = await fleet.plan(name)
+    assert plan is not None
+    return [item.package_id for item in plan.items]

@@ -69,7 +69,7 @@ async def test_what_is_pinned_comes_first_and_is_urgent(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [(item.package_id, item.urgent, item.why) for item in made.items] == [
         (OLD.package_id, True, "pinned"),
-        (NEW.package_id, False, ""),
+        (NEW.package_id, False, "new"),
     ]
     assert [item.bytes for item in made.items] == [OLD.total_bytes, NEW.total_bytes]
     assert (made.window, made.rate_bps) == (window, 1_000_000)

@@ -25,9 +25,13 @@ def test_a_bare_machine_becomes_an_appliance_of_a_site(
     assert enrol(cluster, invited["token"], folder, "--systemd") == told  # as after a crash
     thief = enrol(cluster, invited["token"], tmp_path / "thief")
     assert (thief["exit_code"], thief["code"]) == (1, "invitation_used")
+    sibling = cluster.urls["appliances"]["south-1"]
+    eventually(lambda: film["package_id"] in state(sibling)["complete_packages"])
     with started(told["start"], tmp_path / "log") as urls:
         entry = eventually(lambda: in_roster(cluster, "south-9"))
         assert entry["report"]["site"] == "south" and entry["report"]["url"] == urls["data"]
+        # With its first plan it knows its siblings; before, it asks the store.
+        eventually(lambda: state({"admin_url": urls["admin"]})["plan_version"])
         session = cluster.nearcast("play", "Twelve", "--region", "south", "--player", "url")
         for segment in segments_of(cluster, film):
             path = segment.relative_to(cluster.data / "store")

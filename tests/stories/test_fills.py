@@ -1,6 +1,7 @@
 """Plans on real appliances: their hours, their sources, and what viewers took."""
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from media.fleet import (
     Report,
     ReportAnswer,
 )
+from media.homes import tier_home_of
 from media.keys import Identity
 from runtime.service import serve_http
 from tests.appliance.conftest import Standing
@@ -255,6 +257,50 @@ async def test_sources_are_asked_in_their_order_and_the_store_once_for_all(tmp_p
         first = {line["path"]: line["ts"] for line in north.log()}
         assert all(str(first[line["path"]]) <= str(line["ts"]) for line in south.log())
         assert planner.demands == []  # peers are no viewers
+
+
+async def test_a_region_asks_the_store_once_through_its_tier(tmp_path: Path) -> None:
+    """Four appliances at two sites of a region, and viewers at all of them at once, of several
+    packages whose homes are here and there: the store gives each file once, and its home has it."""
+    sites = {"north-1": "north", "north-2": "north", "west-1": "west", "west-2": "west"}
+    hosts = {name: f"127.0.4.{number}" for number, name in enumerate(sites, 1)}
+    keys = make_keys(tmp_path, *sites)
+    async with Planner.serving() as planner, contextlib.AsyncExitStack() as stack:
+        fleet = {
+            name: await stack.enter_async_context(
+                appliance(tmp_path, keys, name, hosts[name], planner.url, site=site)
+            )
+            for name, site in sites.items()
+        }
+        urls = {name: one.daemon.urls["data"] for name, one in fleet.items() if one.daemon}
+        for name, site in sites.items():
+            peers = tuple(
+                Peer(appliance_id=other, url=urls[other], site=at, tier=at != site)
+                for other, at in sites.items()
+                if other != name
+            )
+            planner.plans[name] = Plan(appliance_id=name, version="1", items=(), peers=peers)
+        for one in fleet.values():
+            await until(lambda told: told["report"]["plan_version"] == "1", one)
+        packages = [fleet["north-1"].package() for _ in range(6)]
+        path = "v-avc-720/3.m4s"
+        asked = [
+            fetch(f"{urls[name]}/{package.token(keys['control'])}/{package.base}{path}")
+            for package in packages
+            for name in fleet
+        ]
+        for number, (status, body) in enumerate(await asyncio.gather(*asked)):
+            assert (status, body) == (200, packages[number // 4].files[path])
+        counters = [(await state(one))["report"]["counters"] for one in fleet.values()]
+        wanted = ("inventory.json", "v-avc-720/files.json", path)
+        once = sum(len(package.files[name]) for package in packages for name in wanted)
+        assert sum(each["fill_bytes_store"] for each in counters) == once
+        members = {at: {n: 10**9 for n in sites if sites[n] == at} for at in ("north", "west")}
+        homes = {tier_home_of(package.package_id, members) for package in packages}
+        from_store = {
+            name for name, each in zip(fleet, counters, strict=True) if each["fill_bytes_store"]
+        }
+        assert from_store == homes
 
 
 async def test_what_does_not_arrive_is_told_with_the_next_words(tmp_path: Path) -> None:

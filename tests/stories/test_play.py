@@ -11,7 +11,7 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 
-from media.api import NewSession, Session
+from media.api import NewSession
 from nearcast.walk import Walker, decode_errors
 from runtime.console import signed_in
 from tests.running import FRAMES, Running
@@ -64,8 +64,8 @@ async def test_every_byte_comes_from_the_site_of_the_region(
     eventually(lambda: calm(cluster))
     began = time.monotonic()
     async with signed_in(cluster.data) as api:
-        body = NewSession(title_id=film["title_id"], region=region)
-        session = await api.call("POST", "/v1/sessions", Session, body=body)
+        new = NewSession(title_id=film["title_id"], region=region)
+        session = await api.start_session(new)
     done = await Walker(session, tmp_path, began).play()
     assert done.segments >= 6 and done.failovers == 0
     assert await decode_errors(tmp_path) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from media.api import NewSession, Session
+from media.api import NewSession
 from media.objects import open_store
 from media.s3 import S3Store
 from nearcast.walk import Walk, Walker
@@ -129,8 +129,8 @@ async def _play(
     """Every file of every rendition, each byte compared; from the appliance `first`, if named."""
     began = time.monotonic()
     async with signed_in(cluster.data) as api:
-        body = NewSession(title_id=title["title_id"], region=region)
-        session = await api.call("POST", "/v1/sessions", Session, body=body)
+        new = NewSession(title_id=title["title_id"], region=region)
+        session = await api.start_session(new)
     if first:
         ordered = sorted(session.pathways, key=lambda one: one.appliance_id != first)
         session = session.model_copy(update={"pathways": tuple(ordered)})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from media.api import NewSession, Session
+from media.api import NewSession
 from nearcast.walk import Walker
 from runtime import tracing
 from runtime.console import signed_in
@@ -47,12 +47,14 @@ async def test_one_trace_from_session_to_segment(
 
 
 async def plays(cluster: Running, title_id: str, folder: Path) -> str:
-    """A session that fetched every file from its first pathway."""
+    """A session that fetched every file from its second pathway, which asks the first for it: that
+    is the package's home."""
     began = time.monotonic()
     async with signed_in(cluster.data) as api:
-        body = NewSession(title_id=title_id, region="north")
-        session = await api.call("POST", "/v1/sessions", Session, body=body)
-    walk = await Walker(session, folder, began).play()
+        new = NewSession(title_id=title_id, region="north")
+        session = await api.start_session(new)
+    second = session.model_copy(update={"pathways": session.pathways[::-1]})
+    walk = await Walker(second, folder, began).play()
     assert walk.segments >= 2 and walk.failovers == 0
     return session.session_id
 

@@ -1,0 +1,240 @@
+"""What each appliance should hold, worked out for the whole fleet. Pure.
+
+`plan_fleet` puts catalog, fleet, evidence and pins into columns for the planner, region by region,
+and says of each appliance what it is to hold, and why, and what was left out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from media.fleet import PackageRef, Pin
+from media.homes import home_of, tier_site_of
+from media.places import Atlas
+from media.rank import spread
+from steering.evidence import WHOLE
+from steering.planner import Bools, Floats, Ints, Shelf, copies, plan_region
+from steering.popularity import Evidence, estimate
+
+MAX_LEFT_OUT = 20  # that are told, of an appliance
+_DAY_S = 86_400.0
+
+
+class Box(NamedTuple):
+    """An appliance to plan for, and the renditions that it holds whole, by package."""
+
+    appliance_id: str
+    site: str
+    budget_bytes: int
+    capacity_bps: int
+    held: Mapping[str, frozenset[str]]
+
+
+class Item(NamedTuple):
+    """A package to hold, or what is left out of one: its renditions (None: all), and why."""
+
+    package_id: str
+    renditions: tuple[str, ...] | None
+    bytes: int
+    why: str
+
+
+class Choice(NamedTuple):
+    """What one appliance is to hold, what is wanted most first, and what it would hold next."""
+
+    items: tuple[Item, ...] = ()
+    left_out: tuple[Item, ...] = ()
+
+
+def plan_fleet(
+    packages: Sequence[PackageRef],
+    evidence: Evidence,
+    rows: Sequence[tuple[int, str]],
+    boxes: Iterable[Box],
+    atlas: Atlas,
+    pins: Mapping[str, Mapping[str, Pin]],
+    before: Mapping[str, Choice],
+    *,
+    share: float,
+    nightly_share: float,
+) -> dict[str, Choice]:
+    """The choice for each appliance. `evidence` has the regions of the atlas in their order, and
+    `rows` of it are renditions of `packages`; `pins`, by site, are those that hold there. What was
+    chosen `before` stays where nothing is worth clearly more."""
+    if not packages:
+        return {box.appliance_id: Choice() for box in boxes}
+    demand = estimate(evidence)
+    by_region: dict[str, list[Box]] = {}
+    for box in boxes:
+        by_region.setdefault(atlas.sites[box.site].region, []).append(box)
+    columns = _Columns(packages, evidence, rows)
+    choices: dict[str, Choice] = {}
+    for number, region in enumerate(atlas.regions):
+        group = by_region.get(region)
+        if group:
+            made = _plan_group(
+                columns, demand[number], group, pins, before, share=share, nightly=nightly_share
+            )
+            choices.update(made)
+    return choices
+
+
+class _Columns:
+    """The catalog, in rows. Those of a package stand together."""
+
+    def __init__(
+        self, packages: Sequence[PackageRef], evidence: Evidence, rows: Sequence[tuple[int, str]]
+    ) -> None:
+        self.packages = packages
+        self.sizes: Floats = evidence.bytes
+        self.package: Ints = evidence.package
+        self._kinds = [kind for _, kind in rows]
+        self._numbers = {one.package_id: number for number, one in enumerate(packages)}
+        self._starts: Ints = np.flatnonzero(np.diff(self.package, prepend=-1))
+        self._ends: Ints = np.append(self._starts[1:], len(rows))
+        widths = self._ends - self._starts
+        self._bits: Ints = 1 << (np.arange(len(rows)) - np.repeat(self._starts, widths))
+        self._all: Ints = (1 << widths) - 1
+        self._renditions: dict[tuple[int, int], tuple[str, ...] | None] = {}
+
+    def marked(self, items: Mapping[str, frozenset[str] | None]) -> Bools:
+        """The rows of these packages: of these renditions, None for all."""
+        found = np.zeros(len(self.sizes), bool)
+        for package_id, renditions in items.items():
+            number = self._numbers.get(package_id)
+            if number is None:
+                continue
+            start, end = self._starts[number], self._ends[number]
+            if renditions is None:
+                found[start:end] = True
+            elif renditions:
+                kinds = self._kinds[start:end]
+                found[start:end] = [kind in renditions or kind == WHOLE for kind in kinds]
+        return found
+
+    def items(
+        self,
+        which: Bools,
+        worth: Floats,
+        pinned: Bools,
+        known: Mapping[tuple[str, tuple[str, ...] | None], Item],
+        most: int,
+    ) -> list[Item]:
+        """These rows, package by package, the best first, and of equals the first listed, which is
+        the newest; `most` of them. Those that are `known` are the same."""
+        patterns = np.add.reduceat(np.where(which, self._bits, 0), self._starts)
+        sizes = np.add.reduceat(np.where(which, self.sizes, 0.0), self._starts)
+        best = np.maximum.reduceat(np.where(which, worth, -1.0), self._starts)
+        first = np.logical_or.reduceat(pinned & which, self._starts)
+        order = np.argsort(-np.where(first, np.inf, best), kind="stable")
+        order = order[patterns[order] > 0][:most]
+        columns = (column[order].tolist() for column in (patterns, sizes, best, first))
+        found = []
+        for number, pattern, size, sent, wanted in zip(order.tolist(), *columns, strict=True):
+            package_id = self.packages[number].package_id
+            renditions = self._of(number, pattern)
+            item = known.get((package_id, renditions))
+            if item is None:
+                why = "pinned" if wanted else f"sent {sent:.1g} times a day here"
+                item = Item(package_id, renditions, int(size), why)
+            found.append(item)
+        return found
+
+    def _of(self, number: int, pattern: int) -> tuple[str, ...] | None:
+        """The renditions of a pattern, None for all of them."""
+        if pattern == self._all[number]:
+            return None
+        if (number, pattern) not in self._renditions:
+            kinds = self._kinds[self._starts[number] : self._ends[number]]
+            self._renditions[number, pattern] = tuple(
+                kind for bit, kind in enumerate(kinds) if pattern >> bit & 1
+            )
+        return self._renditions[number, pattern]
+
+
+def _plan_group(
+    columns: _Columns,
+    demand: Floats,
+    boxes: Sequence[Box],
+    pins: Mapping[str, Mapping[str, Pin]],
+    before: Mapping[str, Choice],
+    *,
+    share: float,
+    nightly: float,
+) -> dict[str, Choice]:
+    """The appliances of one region, and what its viewers will take in a day."""
+    sites = sorted({box.site for box in boxes})
+    members: list[dict[str, int]] = [{} for _ in sites]
+    for box in boxes:
+        members[sites.index(box.site)][box.appliance_id] = box.capacity_bps
+    capacity = np.array([float(sum(each.values())) for each in members])
+    at_sites = demand[None, :] * (capacity / capacity.sum())[:, None]
+    site_numbers = {site: number for number, site in enumerate(sites)}
+    weights = {site: int(capacity[number]) for site, number in site_numbers.items()}
+    tiers = np.array(
+        [site_numbers[tier_site_of(one.package_id, weights)] for one in columns.packages]
+    )
+    belongs = _belonging(columns, at_sites, members)
+    shelves = [
+        Shelf(
+            site=site_numbers[box.site],
+            budget_bytes=box.budget_bytes * share,
+            nightly_bytes=box.budget_bytes * share * nightly,
+            held=columns.marked(_there(box, before.get(box.appliance_id, Choice()))),
+            belongs=belongs[box.appliance_id],
+        )
+        for box in boxes
+    ]
+    first = np.stack([columns.marked(dict.fromkeys(pins.get(site, ()))) for site in sites])
+    chosen = plan_region(columns.sizes, at_sites, tiers[columns.package], shelves, first=first)
+    return {
+        box.appliance_id: _told(
+            columns,
+            things,
+            at_sites[shelf.site] / np.maximum(columns.sizes, 1.0),
+            first[shelf.site],
+            before.get(box.appliance_id, Choice()),
+        )
+        for box, shelf, things in zip(boxes, shelves, chosen, strict=True)
+    }
+
+
+def _there(box: Box, before: Choice) -> dict[str, frozenset[str] | None]:
+    """What the appliance holds already, or is about to."""
+    there: dict[str, frozenset[str] | None] = dict(box.held)
+    for item in before.items:
+        if item.renditions is None:
+            there[item.package_id] = None
+        else:
+            known = there.get(item.package_id, frozenset())
+            there[item.package_id] = None if known is None else known | set(item.renditions)
+    return there
+
+
+def _belonging(
+    columns: _Columns, demand: Floats, members: Sequence[Mapping[str, int]]
+) -> dict[str, Bools]:
+    """The rows that belong to each appliance: to the package's home at its site, and to the next in
+    line where one cannot bear its viewers."""
+    found = {one: np.zeros(len(columns.packages), bool) for each in members for one in each}
+    for site, each in enumerate(members):
+        daily = np.bincount(columns.package, demand[site], len(columns.packages)).astype(float)
+        many = copies(daily, sum(each.values()) / len(each), len(each))
+        for number, package in enumerate(columns.packages):
+            name = package.package_id
+            found[home_of(name, each)][number] = True
+            if many[number] > 1:
+                line = sorted(each, key=lambda one: (spread(name, one, each[one]), one))
+                for other in line[1 : many[number]]:
+                    found[other][number] = True
+    return {one: mask[columns.package] for one, mask in found.items()}
+
+
+def _told(columns: _Columns, chosen: Bools, worth: Floats, pinned: Bools, before: Choice) -> Choice:
+    """The rows as items. One that was planned likewise before keeps its words, so that a plan whose
+    items are the same is the same plan."""
+    known = {(item.package_id, item.renditions): item for item in before.items}
+    items = columns.items(chosen, worth, pinned, known, len(columns.packages))
+    left_out = columns.items(~chosen, worth, pinned, {}, MAX_LEFT_OUT)
+    return Choice(tuple(items), tuple(left_out))
