@@ -65,19 +65,18 @@ class PlanDesk:
         return self._planning
 
     async def keep(self) -> None:
-        """Plans for ever."""
+        """Plans for ever, and keeps the evidence on the disk."""
         written_s = time.monotonic()
         while True:
             began_s = time.monotonic()
             try:
                 await self.look()
+                if began_s - written_s > _WRITE_S:
+                    written_s = began_s
+                    await asyncio.to_thread(self._evidence.write, self._now_s())
             except Exception:  # the last choices stand
                 logger().exception("planning_failed")
-            took_s = time.monotonic() - began_s
-            if time.monotonic() - written_s > _WRITE_S:
-                await asyncio.to_thread(self._evidence.write, self._now_s())
-                written_s = time.monotonic()
-            await asyncio.sleep(max(_LOOK_S, _REST * took_s))
+            await asyncio.sleep(max(_LOOK_S, _REST * (time.monotonic() - began_s)))
 
     async def look(self) -> None:
         """The choices are up to date."""

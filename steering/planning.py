@@ -18,7 +18,6 @@ from steering.planner import Bools, Floats, Ints, Shelf, copies, plan_region
 from steering.popularity import Evidence, estimate
 
 MAX_LEFT_OUT = 20  # that are told, of an appliance
-_DAY_S = 86_400.0
 
 
 class Box(NamedTuple):
