@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, Table, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane import backup_file
-from control_plane.backup_file import FORMAT, NOTICES, PART_BYTES, BackupWriter, Manifest
+from control_plane.backup_file import FORMAT, OF_STEERING, PART_BYTES, BackupWriter, Manifest
 from control_plane.database import Database, revisions
 from control_plane.settings import ControlPlaneSettings
 from runtime.errors import Problem
@@ -96,8 +96,9 @@ async def _write(
         await database.close()
     for secret in _secrets_in(private):
         writer.add(f"secrets/{secret.name}", secret.read_bytes())
-    if (data / NOTICES).is_file():
-        writer.add(NOTICES, (data / NOTICES).read_bytes())
+    for name in OF_STEERING:
+        if (data / name).is_file():
+            writer.add(name, (data / name).read_bytes())
     manifest = Manifest(
         format=FORMAT,
         nearcast=_version(),

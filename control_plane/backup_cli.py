@@ -32,7 +32,8 @@ def backup(
 
     It has the database (accounts, titles, jobs, sessions, histories, the audit log) and the secrets
     in the data folder, without which nobody could sign in and no encrypted title would play; and
-    what steering told the appliances, when it has the same folder. Keep it where secrets are kept.
+    what steering told the appliances, and what is pinned, when it has the same folder. Keep it
+    where secrets are kept.
 
     It has no films: copy the object store, too (the folder store/ of the data folder, or the
     bucket: masters/ and titles/), afterwards, so that it has everything that the backup names.

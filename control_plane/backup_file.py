@@ -28,13 +28,14 @@ from runtime.errors import Problem
 FORMAT = 1
 MANIFEST = "manifest.json"
 NOTICES = "steering/notices.json"
+OF_STEERING = (NOTICES, "steering/pins.json")
 PART_BYTES = 8 * 1024 * 1024  # of rows; the row that passes it is the part's last
 MAX_MEMBER_BYTES = 4 * PART_BYTES
 MAX_MEMBERS = 100_000
 _BLOCK = 512
 _NAME = re.compile(
     r"database/[a-z][a-z0-9_]{0,40}\.[0-9]{6}\.jsonl|secrets/[A-Za-z0-9_][A-Za-z0-9._-]{0,80}"
-    rf"|{re.escape(NOTICES)}|{re.escape(MANIFEST)}"
+    rf"|{'|'.join(map(re.escape, (*OF_STEERING, MANIFEST)))}"
 )
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]

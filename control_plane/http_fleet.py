@@ -20,7 +20,8 @@ from media.enrolment import (
     MadeInvitation,
     NewInvitation,
 )
-from media.fleet import DrainRequest, FillPlan, FillStatus, Pin, PinRequest, Roster
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
+from media.fleet import DrainRequest, Roster
 from media.inventory import sha256_of
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.api import Call, Caller, Deed, has_tag

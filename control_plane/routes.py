@@ -77,15 +77,8 @@ from media.enrolment import (
     MadeInvitation,
     NewInvitation,
 )
-from media.fleet import (
-    DrainRequest,
-    FillPlan,
-    FillStatus,
-    PackageList,
-    Pin,
-    PinRequest,
-    Roster,
-)
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
+from media.fleet import DrainRequest, PackageList, Roster
 from media.ids import (
     LANGUAGE,
     ApiKeyId,
@@ -443,7 +436,7 @@ def _fleet(catalog: CatalogHttp, on: FleetHttp) -> list[Route]:
               query=MachinesQuery, answer=MachineKeys, roles=STEERING),
         Route("GET", "/v1/fleet/{appliance}/plan", on.plan, "What the appliance is to hold",
               params=APPLIANCE, answer=FillPlan, roles=OPERATORS,
-              errors=(*away, "unknown_appliance")),
+              errors=(*away, "unknown_appliance", "unavailable")),
         Route("GET", "/v1/fills", on.fills, "How far the plans are filled", answer=FillStatus,
               roles=OPERATORS, errors=away),
         Route("POST", "/v1/fills/{package_id}", on.pin, "Pins a package: plans have it first",

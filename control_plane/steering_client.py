@@ -7,12 +7,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from control_plane.clock import Clock
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
 from media.fleet import (
     DrainRequest,
-    FillPlan,
-    FillStatus,
-    Pin,
-    PinRequest,
     PurgeTarget,
     RankAnswer,
     RankRequest,

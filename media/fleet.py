@@ -43,7 +43,6 @@ MAX_RENDITIONS = 64  # of a package, as in its inventory
 MAX_SERVED = 20_000
 # Beyond this the readers of JSON disagree, and it is 9 petabytes.
 MAX_COUNT = 2**53
-MAX_PINS = 10_000
 # A day's worth for an operator who purges by the minute; an appliance goes through all at once.
 MAX_PURGE_ORDERS = 1000
 MAX_MACHINES = 20_000  # appliances whose keys travel, those that were forgotten too
@@ -258,73 +257,6 @@ class Plan(Wire):
     peers: tuple[Peer, ...] = Field((), max_length=256)
     window: FillWindow | None = None
     rate_bps: int | None = Field(None, gt=0)
-
-
-class FillPlan(Plan):
-    """A plan, as operators see it (`GET /v1/fleet/{appliance}/plan` of the control plane), with the
-    best of what was left out: what comes next, had the appliance more room or the night more
-    bytes."""
-
-    left_out: tuple[PlanItem, ...] = Field((), max_length=100)
-
-
-class PinRequest(Wire):
-    """`POST /v1/fills/{package}` of steering: the package is in the plans, before all that viewers
-    ask for. `sites` and `regions` name where; neither means everywhere. `boost` is how many times
-    its bytes viewers are expected to take in a day before they have shown it themselves."""
-
-    urgent: bool = True
-    sites: tuple[Name, ...] = Field((), max_length=1000)
-    regions: tuple[Name, ...] = Field((), max_length=1000)
-    boost: float = Field(0.0, ge=0, le=1_000_000)
-
-
-class Pin(PinRequest):
-    """A pin that stands."""
-
-    package_id: PackageId
-    made_at: AwareDatetime
-
-
-class ApplianceFill(Wire):
-    """How far an appliance is with its plan, by its latest report. Of an appliance that has not
-    asked for its plan since steering began, `items` and `wanted_bytes` are 0."""
-
-    appliance_id: Name
-    site: Name
-    region: Name
-    alive: bool
-    state: PlanState
-    plan_version: str
-    is_current: bool  # it follows the newest plan that was made for it
-    items: int
-    wanted_bytes: int
-    missing_bytes: int
-    missing_files: int
-    window: FillWindow | None
-    window_open: bool
-    rate_bps: int | None
-
-
-class PackageFill(Wire):
-    """The copies of a package: how many plans want it, and how many appliances hold it whole. It is
-    live once enough copies stand."""
-
-    title_id: TitleId
-    package_id: PackageId
-    total_bytes: int
-    wanted_by: int
-    held_by: int
-    live: bool
-    pin: Pin | None = None
-
-
-class FillStatus(Wire):
-    """`GET /v1/fills`"""
-
-    appliances: tuple[ApplianceFill, ...]
-    packages: tuple[PackageFill, ...]
-    pins: tuple[Pin, ...] = ()  # those of packages that are not published, too
 
 
 class Purge(Wire):

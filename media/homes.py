@@ -18,12 +18,8 @@ def home_of(package_id: str, members: Mapping[str, int]) -> str:
     return min(members, key=lambda member: (spread(package_id, member, members[member]), member))
 
 
-def tier_site_of(package_id: str, sites: Mapping[str, int]) -> str:
-    """The package's home site among those of a region, by their capacities likewise."""
-    return min(sites, key=lambda site: (spread(package_id, site, max(1, sites[site])), site))
-
-
 def tier_home_of(package_id: str, sites: Mapping[str, Mapping[str, int]]) -> str:
-    """The package's home at its home site, of sites that each have members as above."""
+    """The package's home at its home site, of sites that each have members as above. The site is
+    found among sites as an appliance among its siblings."""
     sums = {site: sum(members.values()) for site, members in sites.items()}
-    return home_of(package_id, sites[tier_site_of(package_id, sums)])
+    return home_of(package_id, sites[home_of(package_id, sums)])

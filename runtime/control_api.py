@@ -60,7 +60,8 @@ from media.enrolment import (
     MadeInvitation,
     NewInvitation,
 )
-from media.fleet import DrainRequest, FillPlan, FillStatus, PackageList, Pin, PinRequest, Roster
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
+from media.fleet import DrainRequest, PackageList, Roster
 from media.protection import LicenceRequest
 from media.purges import PurgeDetails, PurgeJobs
 from runtime.client import Client
@@ -601,7 +602,7 @@ class ControlApi:
 
     async def fill_plan(self, appliance: str, *, timeout_s: float | None = None) -> FillPlan:
         """What the appliance is to hold. Raises Problem `steering_unavailable`,
-        `unknown_appliance`."""
+        `unknown_appliance`, `unavailable`."""
         return await self.client.call(
             "GET", f"/v1/fleet/{_part(appliance)}/plan", FillPlan, timeout_s=timeout_s
         )

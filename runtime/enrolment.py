@@ -86,13 +86,13 @@ def warnings(url: str, enrolled: Enrolled) -> list[str]:
     """What an operator should see to, one sentence each."""
     found = []
     there = urlsplit(url)
-    if there.scheme == "http" and not _is_loopback(there.hostname or ""):
+    if there.scheme == "http" and not is_loopback(there.hostname or ""):
         found.append(
             f"{url} is plain HTTP: whoever is on the way can read the token, and name keys of his "
             "own. Use https://, or a network that is yours."
         )
     steering = urlsplit(enrolled.steering_url).hostname or ""
-    if _is_loopback(steering) and not _is_loopback(there.hostname or ""):
+    if is_loopback(steering) and not is_loopback(there.hostname or ""):
         found.append(
             f"Steering's address, {enrolled.steering_url}, is of the control plane's own machine: "
             "set control_plane.steering_public_url there, or give --steering-url here."
@@ -179,7 +179,8 @@ def _write_private(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """The name, or the address, is of whichever machine uses it."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

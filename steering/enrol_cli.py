@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -69,6 +70,11 @@ def invite(
     command = ["nearcast", "fleet", "enrol", made.control_plane_url, "--token", made.token]
     out.print(f"\n  [bold]{escape(shlex.join(command))}[/bold]\n", soft_wrap=True)
     out.print("The token is shown this once, and lets one machine in.")
+    if enrolment.is_loopback(urlsplit(made.control_plane_url).hostname or ""):
+        out.print(
+            "That address is good on this machine alone: for another one, set listen and "
+            "public_url of control_plane and steering."
+        )
 
 
 def invitations(data: DataOption = Path(".nearcast"), json: JsonOption = False) -> None:

@@ -8,6 +8,7 @@ divides.
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ class EvidenceBook:
         if len(self._sums) > self._most:
             self._sums.popitem(last=False)
 
+    def copy(self) -> "EvidenceBook":
+        """The evidence of this moment, to be looked at elsewhere."""
+        other = copy(self)
+        other._sums = self._sums.copy()
+        return other
+
     def keep_only(self, packages: Sequence[PackageRef]) -> None:
         """Other packages than these are gone for good."""
         known = {package.package_id for package in packages}
@@ -128,7 +135,7 @@ class EvidenceBook:
         growth = self._growth(now_s)
         sums = tuple(
             Sum(region=region, package_id=package, rendition_id=rendition, bytes=sum / growth)
-            for (region, package, rendition), sum in list(self._sums.items())
+            for (region, package, rendition), sum in self._sums.items()
         )
         kept = Kept(since_s=self._since_s, at_s=now_s, sums=sums)
         try:

@@ -12,15 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 
 from media.fill_window import FillWindow
-from media.fleet import (
-    ApplianceFill,
-    FillPlan,
-    FillStatus,
-    PackageFill,
-    Pin,
-    PinRequest,
-    PlanItem,
-)
+from media.fills import ApplianceFill, FillPlan, FillStatus, PackageFill, Pin, PinRequest
+from media.fleet import PlanItem
 from media.ids import ID
 from runtime.console import DataOption, JsonOption, out, perform, print_json, signed_in, size_text
 from runtime.control_api import ControlApi

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from media.fill_window import FillWindow
-from media.fleet import ApplianceFill, PackageFill, PackageRef, Pin, Plan
+from media.fills import ApplianceFill, PackageFill, Pin
+from media.fleet import PackageRef, Plan
 from steering.holdings import Shelves
 from steering.roster import MAX_APPLIANCES, Record
 

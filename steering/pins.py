@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from media.fleet import MAX_PINS, Pin, PinRequest
+from media.fills import MAX_PINS, Pin, PinRequest
 from media.ids import PackageId
 from runtime.durable import write_durably
 from runtime.errors import Problem

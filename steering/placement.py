@@ -1,16 +1,12 @@
-"""The plan of an appliance: what it is to hold, and whom it asks first. Pure.
-
-What it is to hold is the planner's choice (steering/planning.py). Before there is one, it is the
-newest packages that fit into the share of its budget that plans use: one that does not fit is left
-out and smaller, older ones may still come. Those that are pinned come before all others.
-"""
+"""The plan of an appliance: what it is to hold (steering/planning.py), and whom it asks. Pure."""
 
 import hashlib
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from media.fill_window import FillWindow
-from media.fleet import PackageRef, Peer, Pin, Plan, PlanItem
+from media.fills import Pin
+from media.fleet import PackageRef, Peer, Plan, PlanItem
 from media.places import Atlas
 from steering.planning import Choice, Item
 from steering.roster import MAX_APPLIANCES, Member
@@ -24,29 +20,24 @@ class Wanting:
 
     appliance_id: str
     site: str
-    budget_bytes: int
 
 
 def plan(
     wanting: Wanting,
+    choice: Choice,
     packages: Iterable[PackageRef],
     members: Iterable[Member],
     atlas: Atlas,
     *,
-    share: float,
     purged: Collection[str] = (),
     pins: Mapping[str, Pin] = {},
     window: FillWindow | None = None,
     rate_bps: int | None = None,
-    choice: Choice | None = None,
 ) -> Plan:
-    """The plan for `packages`, newest first, by the `choice`, if there is one; else by `share`, the
-    part of the budget that plans use. `members` are the appliances alive; `pins`, by package, are
-    those that hold here. It is to be filled in the window, at the rate. The same input gives the
-    same version, and another content another."""
+    """The plan by the choice, as far as there are such `packages`. `members` are the appliances
+    alive; `pins`, by package, are those that hold here. It is to be filled in the window, at the
+    rate. The same input gives the same version, and another content another."""
     alive = {one.package_id: one for one in packages if one.package_id not in purged}
-    if choice is None:
-        choice = _newest(alive.values(), pins, int(wanting.budget_bytes * share))
     items = _items(choice.items, alive, pins)
     unversioned = Plan(
         appliance_id=wanting.appliance_id,
@@ -60,10 +51,9 @@ def plan(
     return unversioned.model_copy(update={"version": digest[:16]})
 
 
-def left_out(choice: Choice | None, packages: Iterable[PackageRef]) -> tuple[PlanItem, ...]:
+def left_out(choice: Choice, packages: Iterable[PackageRef]) -> tuple[PlanItem, ...]:
     """What the appliance would hold next."""
-    alive = {one.package_id: one for one in packages}
-    return () if choice is None else _items(choice.left_out, alive, {})
+    return _items(choice.left_out, {one.package_id: one for one in packages}, {})
 
 
 def _items(
@@ -83,17 +73,6 @@ def _items(
         for item in items
         if item.package_id in packages
     )
-
-
-def _newest(packages: Iterable[PackageRef], pins: Mapping[str, Pin], room_bytes: int) -> Choice:
-    """Whole packages that fit into so many bytes."""
-    items = []
-    for package in sorted(packages, key=lambda one: one.package_id not in pins):
-        if package.total_bytes <= room_bytes:
-            room_bytes -= package.total_bytes
-            why = "pinned" if package.package_id in pins else "new"
-            items.append(Item(package.package_id, None, package.total_bytes, why))
-    return Choice(tuple(items))
 
 
 def peers(wanting: Wanting, members: Iterable[Member], atlas: Atlas) -> tuple[Peer, ...]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from media.places import Atlas
+from runtime.errors import Problem
 from runtime.log import logger
 from steering.catalog import PackageCatalog
 from steering.evidence import EvidenceBook
+from steering.home_book import HomeBook
 from steering.notices import NoticeDesk
 from steering.pins import PinDesk
 from steering.planning import Box, Choice, plan_fleet
@@ -46,18 +48,24 @@ class PlanDesk:
         self._evidence = evidence
         self._now_s = now_s
         self._choices: dict[str, Choice] = {}
+        self._homes = HomeBook()
         self._made_of: Hashable = None
         self._made_for: Hashable = None
         self._planning: asyncio.Task[None] | None = None
         self.revision = 0
 
-    async def choice(self, appliance_id: str) -> Choice | None:
+    async def choice(self, appliance_id: str) -> Choice:
         """What the appliance is to hold. If it is new, or the catalog or a pin is, it is planned
-        for now; if that takes long, it is what it was, or None."""
-        if appliance_id not in self._choices or self._asked() != self._made_for:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._soon()), _PATIENCE_S)
-        return self._choices.get(appliance_id)
+        for now; if that takes long, it is what it was. Raises Problem `unavailable` when it was
+        not planned for yet: it goes by the plan that it has."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                for _ in range(2):  # the planning under way may have begun before the news
+                    if appliance_id not in self._choices or self._asked() != self._made_for:
+                        await self.look()
+        if appliance_id not in self._choices:
+            raise Problem("unavailable", "The fleet is being planned.", retry_after_s=1)
+        return self._choices[appliance_id]
 
     def _soon(self) -> asyncio.Task[None]:
         if self._planning is None or self._planning.done():
@@ -73,7 +81,7 @@ class PlanDesk:
                 await self.look()
                 if began_s - written_s > _WRITE_S:
                     written_s = began_s
-                    await asyncio.to_thread(self._evidence.write, self._now_s())
+                    await asyncio.to_thread(self._evidence.copy().write, self._now_s())
             except Exception:  # the last choices stand
                 logger().exception("planning_failed")
             await asyncio.sleep(max(_LOOK_S, _REST * (time.monotonic() - began_s)))
@@ -84,7 +92,7 @@ class PlanDesk:
 
     async def _look(self) -> None:
         now_s = self._now_s()
-        records = self._roster.records()
+        records = [one for one in self._roster.records() if self._is_known(one)]
         asked = self._asked()
         listing, purged = self._catalog.listing, self._notices.purged()
         fleet = tuple(
@@ -101,21 +109,30 @@ class PlanDesk:
             for one in packages
             if one.package_id in pinned and pinned[one.package_id].boost
         }
-        evidence, rows = self._evidence.of(packages, tuple(self._atlas.regions), expected, now_s)
         sites = self._atlas.sites.values()
+        pins = {site.id: self._pins.board.at(site.id, site.region) for site in sites}
         began_s = time.monotonic()
-        self._choices = await asyncio.to_thread(
-            plan_fleet,
-            packages,
-            evidence,
-            rows,
-            [self._box(record) for record in records],
-            self._atlas,
-            {site.id: self._pins.board.at(site.id, site.region) for site in sites},
-            self._choices,
-            share=self._settings.plan_share,
-            nightly_share=self._settings.fill_nightly_share,
-        )
+        boxes = []
+        for record in records:
+            boxes.append(self._box(record))
+            await asyncio.sleep(0)  # viewers are not to wait for a fleet's holdings
+        book = self._evidence.copy()
+
+        def planned() -> dict[str, Choice]:
+            regions = tuple(self._atlas.regions)
+            return plan_fleet(
+                packages,
+                *book.of(packages, regions, expected, now_s),
+                boxes,
+                self._atlas,
+                pins,
+                self._choices,
+                self._homes,
+                share=self._settings.plan_share,
+                nightly_share=self._settings.fill_nightly_share,
+            )
+
+        self._choices = await asyncio.to_thread(planned)
         self._made_of, self._made_for = made_of, asked
         self.revision += 1
         logger().info(
@@ -128,6 +145,12 @@ class PlanDesk:
     def _asked(self) -> Hashable:
         """What people ask for. They want to see it in the plans at once."""
         return self._catalog.listing.revision, self._notices.purged(), self._pins.revision
+
+    def _is_known(self, record: Record) -> bool:
+        """What the appliance holds is known. After steering's own start that takes a moment, and
+        who planned meanwhile would take its disks for empty."""
+        empty = record.report.used_bytes == 0
+        return empty or self._roster.shelves.get(record.report.appliance_id) is not None
 
     def _box(self, record: Record) -> Box:
         report = record.report

@@ -2,7 +2,7 @@
 
 Things are renditions, in rows. What one is worth to a site is the bytes that will be sent of it
 there in a day, for each of its own: each of them that is held need not come from elsewhere. One of
-the region's sites is a package's tier (appliance/home.py): to it, what the other sites will lack is
+the region's sites is a package's tier (media/homes.py): to it, what the other sites will lack is
 worth something, too (TIER_WORTH), for what the tier holds need not come from the store. So each
 site has what it asks for most, and the tail is spread over the region.
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from media.fleet import PackageRef, Pin
-from media.homes import home_of, tier_site_of
+from media.fills import Pin
+from media.fleet import PackageRef
 from media.places import Atlas
 from media.rank import spread
 from steering.evidence import WHOLE
+from steering.home_book import HomeBook
 from steering.planner import Bools, Floats, Ints, Shelf, copies, plan_region
 from steering.popularity import Evidence, estimate
 
@@ -54,6 +55,7 @@ def plan_fleet(
     atlas: Atlas,
     pins: Mapping[str, Mapping[str, Pin]],
     before: Mapping[str, Choice],
+    homes: HomeBook,
     *,
     share: float,
     nightly_share: float,
@@ -67,13 +69,21 @@ def plan_fleet(
     by_region: dict[str, list[Box]] = {}
     for box in boxes:
         by_region.setdefault(atlas.sites[box.site].region, []).append(box)
+    homes.forget(len(packages), len(atlas.sites) + len(atlas.regions))
     columns = _Columns(packages, evidence, rows)
     choices: dict[str, Choice] = {}
     for number, region in enumerate(atlas.regions):
         group = by_region.get(region)
         if group:
             made = _plan_group(
-                columns, demand[number], group, pins, before, share=share, nightly=nightly_share
+                columns,
+                demand[number],
+                group,
+                pins,
+                before,
+                homes,
+                share=share,
+                nightly=nightly_share,
             )
             choices.update(made)
     return choices
@@ -158,23 +168,23 @@ def _plan_group(
     boxes: Sequence[Box],
     pins: Mapping[str, Mapping[str, Pin]],
     before: Mapping[str, Choice],
+    homes: HomeBook,
     *,
     share: float,
     nightly: float,
 ) -> dict[str, Choice]:
     """The appliances of one region, and what its viewers will take in a day."""
     sites = sorted({box.site for box in boxes})
+    site_numbers = {site: number for number, site in enumerate(sites)}
     members: list[dict[str, int]] = [{} for _ in sites]
     for box in boxes:
-        members[sites.index(box.site)][box.appliance_id] = box.capacity_bps
-    capacity = np.array([float(sum(each.values())) for each in members])
+        members[site_numbers[box.site]][box.appliance_id] = box.capacity_bps
+    sums = {site: sum(each.values()) for site, each in zip(sites, members, strict=True)}
+    capacity = np.array(list(sums.values()), np.float64)
     at_sites = demand[None, :] * (capacity / capacity.sum())[:, None]
-    site_numbers = {site: number for number, site in enumerate(sites)}
-    weights = {site: int(capacity[number]) for site, number in site_numbers.items()}
-    tiers = np.array(
-        [site_numbers[tier_site_of(one.package_id, weights)] for one in columns.packages]
-    )
-    belongs = _belonging(columns, at_sites, members)
+    ids = [one.package_id for one in columns.packages]
+    tiers = homes.of(ids, sums)  # the sites stand in the order of their names
+    belongs = _belonging(columns, at_sites, members, homes)
     shelves = [
         Shelf(
             site=site_numbers[box.site],
@@ -212,21 +222,22 @@ def _there(box: Box, before: Choice) -> dict[str, frozenset[str] | None]:
 
 
 def _belonging(
-    columns: _Columns, demand: Floats, members: Sequence[Mapping[str, int]]
+    columns: _Columns, demand: Floats, members: Sequence[Mapping[str, int]], homes: HomeBook
 ) -> dict[str, Bools]:
     """The rows that belong to each appliance: to the package's home at its site, and to the next in
     line where one cannot bear its viewers."""
-    found = {one: np.zeros(len(columns.packages), bool) for each in members for one in each}
+    ids = [one.package_id for one in columns.packages]
+    found: dict[str, Bools] = {}
     for site, each in enumerate(members):
-        daily = np.bincount(columns.package, demand[site], len(columns.packages)).astype(float)
+        home = homes.of(ids, each)
+        here = {name: home == number for number, name in enumerate(sorted(each))}
+        daily = np.bincount(columns.package, demand[site], len(ids)).astype(float)
         many = copies(daily, sum(each.values()) / len(each), len(each))
-        for number, package in enumerate(columns.packages):
-            name = package.package_id
-            found[home_of(name, each)][number] = True
-            if many[number] > 1:
-                line = sorted(each, key=lambda one: (spread(name, one, each[one]), one))
-                for other in line[1 : many[number]]:
-                    found[other][number] = True
+        for number in np.flatnonzero(many > 1):
+            line = sorted(each, key=lambda one: (spread(ids[number], one, each[one]), one))
+            for other in line[1 : many[number]]:
+                here[other][number] = True
+        found |= here
     return {one: mask[columns.package] for one, mask in found.items()}
 
 

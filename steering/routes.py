@@ -2,15 +2,13 @@
 
 from typing import Any
 
+from media.fills import FillStatus, Pin, PinRequest
 from media.fleet import (
     MAX_REPORT_BYTES,
     Demand,
     DrainRequest,
-    FillStatus,
     Holdings,
     Notices,
-    Pin,
-    PinRequest,
     Plan,
     PurgeTarget,
     RankAnswer,
@@ -61,7 +59,7 @@ def routes(steering: Steering) -> list[Route]:
         Route(
             "GET", "/v1/plans/{appliance}", steering.give_plan, "What the appliance should hold",
             answer=Plan, params=_APPLIANCE, roles=appliance | control,
-            errors=("unknown_appliance",),
+            errors=("unknown_appliance", "unavailable"),
         ),
         Route(
             "GET", "/v1/fills", steering.give_fills, "How far the plans are filled",

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
 from media.fleet import (
     Demand,
     DrainRequest,
-    FillPlan,
-    FillStatus,
     Holdings,
     Notices,
-    Pin,
-    PinRequest,
     PurgeTarget,
     RankAnswer,
     RankRequest,
@@ -145,15 +142,14 @@ class Steering:
             return self._unchanged(version)
         made = plan(
             wanting,
+            choice,
             listing.packages,
             members,
             self.atlas,
-            share=self.settings.plan_share,
             purged=purged,
             pins=self.pins.board.at(site.id, site.region),
             window=self.settings.window(site.timezone),
             rate_bps=self.settings.rate_bps(wanting.appliance_id),
-            choice=choice,
         )
         self._plan_versions.keep(made.version, wanting, *inputs)
         self.fills.planned(made)
@@ -330,4 +326,4 @@ def _own_name(call: Call) -> str:
 
 def _wanting(record: Record) -> Wanting:
     report = record.report
-    return Wanting(report.appliance_id, report.site, report.budget_bytes)
+    return Wanting(report.appliance_id, report.site)

@@ -26,6 +26,7 @@ from lab.simulate.variants import VARIANTS
 from lab.simulate.world import World
 from media.fleet import PackageRef, RenditionRef
 from media.places import Atlas, Region, Site
+from steering.home_book import HomeBook
 from steering.planning import Box, plan_fleet
 from steering.popularity import Evidence
 
@@ -126,11 +127,11 @@ def planning() -> Seen:
     )
     budget = int(sizes.sum() * 0.05)
     boxes = [Box(f"a{n}", f"s{n // 2}", budget, 10**10, {}) for n in range(2 * sites)]
-    took, before = [], {}
+    took, before, homes = [], {}, HomeBook()
     for _ in range(2):
         began = time.process_time()
         before = plan_fleet(
-            packages, evidence, rows, boxes, atlas, {}, before, share=0.9, nightly_share=0.05
+            packages, evidence, rows, boxes, atlas, {}, before, homes, share=0.9, nightly_share=0.05
         )
         took.append(time.process_time() - began)
     return Seen(

@@ -20,12 +20,10 @@ from control_plane.clock import utc_now
 from control_plane.settings import ControlPlaneSettings
 from media.accounts import Login, Tokens
 from media.api import Lease, LeaseOffer, Session, Title
+from media.fills import FillStatus, Pin, PinRequest
 from media.fleet import (
     DrainRequest,
-    FillStatus,
     Pathway,
-    Pin,
-    PinRequest,
     Plan,
     PurgeTarget,
     RankAnswer,

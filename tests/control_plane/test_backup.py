@@ -87,6 +87,9 @@ async def test_everything_comes_back(
     viewer = await house.account("viewer")
     await send(viewer, "POST", f"/v1/sessions/{session.session_id}/heartbeat", position_s=11.0)
     key = await send(await house.account("admin"), "POST", "/v1/api-keys", name="k", role="admin")
+    pins = house.data / "steering" / "pins.json"
+    pins.parent.mkdir(exist_ok=True)
+    pins.write_bytes(b'{"pins":{}}')
     made = await backed_up(house, tmp_path / "b.tar.gz")
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
     assert made.manifest.tables["watched"].rows == 1
@@ -97,6 +100,7 @@ async def test_everything_comes_back(
     assert restored.replaced == () == restored.kept
     private = tmp_path / "again" / "secrets"
     assert tree(private) == tree(house.data / "secrets")
+    assert (tmp_path / "again" / "steering" / "pins.json").read_bytes() == pins.read_bytes()
     assert {stat.S_IMODE(path.stat().st_mode) for path in private.iterdir()} == {0o600}
     settings["store"] = (house.data / "store").as_uri()
     async with open_house(tmp_path / "again", **settings) as other:

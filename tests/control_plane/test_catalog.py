@@ -8,7 +8,8 @@ import aiohttp
 from control_plane.clock import utc_now
 from control_plane.packages import read_inventory, renditions_of
 from media.api import Job, Title, TitlePage
-from media.fleet import FillPlan, FillStatus, PackageList
+from media.fills import FillPlan, FillStatus
+from media.fleet import PackageList
 from media.ids import new_id
 from media.inventory import sha256_of
 from tests.control_plane.house import MASTER, House, code_of, send

@@ -11,15 +11,8 @@ from typer.testing import CliRunner, Result
 
 from media.api import Title
 from media.fill_window import FillWindow
-from media.fleet import (
-    ApplianceFill,
-    FillPlan,
-    FillStatus,
-    PackageFill,
-    Pin,
-    PinRequest,
-    PlanItem,
-)
+from media.fills import ApplianceFill, FillPlan, FillStatus, PackageFill, Pin, PinRequest
+from media.fleet import PlanItem
 from media.ids import id_from
 from runtime.api import Call, Route, make_app
 from runtime.errors import Problem

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from media.fleet import Demand, FillPlan, FillStatus, Pin, PinRequest, Served
+from media.fills import FillPlan, FillStatus, Pin, PinRequest
+from media.fleet import Demand, Held, Holdings, Served
 from tests.steering_fleet import package_id
 from tests.steering_service import ControlPlane, Fleet, P, running
 
@@ -174,3 +175,20 @@ async def planned(fleet: Fleet, name: str) -> list[str]:
     _, plan, _ = await fleet.plan(name)
     assert plan is not None
     return [item.package_id for item in plan.items]
+
+
+async def test_nobody_is_planned_for_whose_disks_are_not_known(
+    tmp_path: Path, control: ControlPlane
+) -> None:
+    """Steering begins anew, and an appliance that holds something has reported, but not yet told
+    what: it is to go on with the plan that it has."""
+    async with running(tmp_path, control) as fleet:
+        await fleet.until_packages(3)
+        await fleet.report("north-1", used_bytes=300_000)
+        assert (await fleet.plan("north-1"))[0] == 503
+        held = Held(package_id=package_id(1), rendition_id="v-avc-720", fraction=1)
+        snapshot = Holdings(boot_id="boot-1", sequence=1, snapshot=True, held=(held,))
+        by = fleet.control.appliances["north-1"]
+        status, *_ = await fleet.ask("PUT", "/v1/holdings/north-1", snapshot, by=by)
+        assert status == 204
+        assert package_id(1) in await planned(fleet, "north-1")

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from media.fill_window import FillWindow
-from media.fleet import PinRequest
+from media.fills import PinRequest
 from runtime.errors import Problem
 from steering import pins
 from steering.pins import PinDesk
 from steering.placement import Wanting, plan
+from steering.planning import Choice, Item
 from tests.steering_fleet import ATLAS, NOW_S, package
 
 OLD, NEW = package(1), package(2)
@@ -59,19 +60,16 @@ async def test_there_are_so_many_and_no_more(
     assert not desk.pins[OLD.package_id].urgent
 
 
-async def test_what_is_pinned_comes_first_and_is_urgent(tmp_path: Path) -> None:
+async def test_what_is_pinned_is_urgent_in_plans_with_their_hours(tmp_path: Path) -> None:
     desk = PinDesk(tmp_path / "pins.json")
     await desk.pin(OLD.package_id, PinRequest())
     window = FillWindow(start="02:00", end="06:00")
-    made = plan(
-        Wanting("a1", "n1", 1_000_000), [NEW, OLD], (), ATLAS, share=0.8,
-        pins=desk.board.at("n1", "north"), window=window, rate_bps=1_000_000,
-    )  # fmt: skip
-    assert [(item.package_id, item.urgent, item.why) for item in made.items] == [
-        (OLD.package_id, True, "pinned"),
-        (NEW.package_id, False, "new"),
+    choice = Choice(tuple(Item(one.package_id, None, 5, "") for one in (OLD, NEW)))
+    given = Wanting("a1", "n1"), choice, [NEW, OLD], (), ATLAS
+    made = plan(*given, pins=desk.board.at("n1", "north"), window=window, rate_bps=1_000_000)
+    assert [(item.package_id, item.urgent) for item in made.items] == [
+        (OLD.package_id, True),
+        (NEW.package_id, False),
     ]
-    assert [item.bytes for item in made.items] == [OLD.total_bytes, NEW.total_bytes]
     assert (made.window, made.rate_bps) == (window, 1_000_000)
-    without = plan(Wanting("a1", "n1", 1_000_000), [NEW, OLD], (), ATLAS, share=0.8)
-    assert without.version != made.version
+    assert plan(*given).version != made.version

@@ -14,17 +14,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from media.fleet import (
-    Demand,
-    FillStatus,
-    PackageRef,
-    Peer,
-    PinRequest,
-    Plan,
-    PlanItem,
-    Report,
-    ReportAnswer,
-)
+from media.fills import FillStatus, PinRequest
+from media.fleet import Demand, PackageRef, Peer, Plan, PlanItem, Report, ReportAnswer
 from media.homes import tier_home_of
 from media.keys import Identity
 from runtime.service import serve_http
