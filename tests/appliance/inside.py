@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from appliance.worker import Worker
 from media.fleet import Notices
 from media.http_get import Take
 from tests.packages import MadePackage, make_keys, make_package
+from tests.short_paths import short_folder
 
 PIECE = 64 * 1024
 
@@ -59,7 +59,9 @@ class Valve:
 class Inside:
     """What a test can reach."""
 
-    def __init__(self, folder: Path, sizes: dict[str, int], settings: dict[str, object]) -> None:
+    def __init__(
+        self, folder: Path, sockets: Path, sizes: dict[str, int], settings: dict[str, object]
+    ) -> None:
         self.keys = make_keys(folder, "north-1")
         self.package = make_package(folder / "store", sizes)
         self.valve = Valve(self.package)
@@ -78,7 +80,7 @@ class Inside:
         self.draining = False
         self.early = EarlyFills(self.fills, self.board, given.early_fills, lambda: self.draining)
         self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch, self.early)
-        self.desk_socket = Path(tempfile.mkdtemp(prefix="nearcast-")) / "desk"
+        self.desk_socket = sockets / "desk"
         self.worker = Worker(
             "north-1", 0, [Door(listener, Plain)], None, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
@@ -127,10 +129,18 @@ class Inside:
 @asynccontextmanager
 async def inside(folder: Path, sizes: dict[str, int], **settings: object) -> AsyncIterator[Inside]:
     """The worker serves, and the desk answers it."""
-    house, stopping, connected = Inside(folder, sizes, settings), asyncio.Event(), asyncio.Event()
+    with short_folder() as sockets:
+        async with serving(Inside(folder, sockets, sizes, settings)) as house:
+            yield house
+
+
+@asynccontextmanager
+async def serving(house: Inside) -> AsyncIterator[Inside]:
+    """It serves until the block ends."""
+    stopping, connected = asyncio.Event(), asyncio.Event()
     async with await asyncio.start_unix_server(house.desk.serve, str(house.desk_socket)):
         link = asyncio.create_task(house.worker.link.run(connected.set))
-        serving = asyncio.create_task(house.worker.run(stopping))
+        worker = asyncio.create_task(house.worker.run(stopping))
         try:
             await connected.wait()
             yield house
@@ -138,7 +148,7 @@ async def inside(folder: Path, sizes: dict[str, int], **settings: object) -> Asy
             stopping.set()
             for connection in list(house.worker._connections):
                 connection.close()
-            await serving
+            await worker
             link.cancel()
             await asyncio.gather(link, return_exceptions=True)
             await house.fills.close()

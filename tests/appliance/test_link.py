@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from appliance.home import Asker
 from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
@@ -13,9 +15,16 @@ from appliance.open_file import OpenFile
 from appliance.tally import TALLY_WORDS
 from appliance.want import FileWant
 from tests.appliance.inside import inside
+from tests.short_paths import short_folder
 
 
-async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    with short_folder() as folder:
+        yield folder
+
+
+async def test_a_keeper_that_hangs_is_told_less(sockets: Path) -> None:
     hang, accepted = asyncio.Event(), asyncio.Event()
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -23,7 +32,7 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
         await hang.wait()
         writer.close()
 
-    path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "deaf"
+    path = sockets / "deaf"
     async with await asyncio.start_unix_server(deaf, str(path), limit=MAX_LINE_BYTES):
         link = KeeperLink(path, WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25), OpenFile)
         running = asyncio.create_task(link.run(lambda: None))
@@ -73,7 +82,7 @@ async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> Non
         assert fill.held
 
 
-async def test_a_miss_carries_what_was_used_before_it() -> None:
+async def test_a_miss_carries_what_was_used_before_it(sockets: Path) -> None:
     """The keeper hears of it first, so that what leaves for the file is chosen by it."""
     heard: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
@@ -89,7 +98,7 @@ async def test_a_miss_carries_what_was_used_before_it() -> None:
         used.clear()
         return told
 
-    path = Path(tempfile.mkdtemp(prefix="nearcast-")) / "keeper"
+    path = sockets / "keeper"
     connected = asyncio.Event()
     async with await asyncio.start_unix_server(keeper, str(path), limit=MAX_LINE_BYTES):
         load = WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25)
