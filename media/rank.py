@@ -390,6 +390,13 @@ def _chance(one: str, other: str) -> float:
     return (int.from_bytes(digest, "big") + 0.5) / 2**64
 
 
+def chances(many: Iterable[str], other: str) -> bytes:
+    """The digests that `_chance` reads, of each with the other, in 8 bytes each: for those who
+    spread a whole catalog, in a third of the time."""
+    end = f"\0{other}".encode()
+    return b"".join([blake2b(one.encode() + end, digest_size=8).digest() for one in many])
+
+
 def _choose(line: Sequence[_Judged], count: int) -> list[_Judged]:
     """The first `count`, hosts all different while that is possible, and the last of them from
     another site when all would stand in one."""

@@ -4,7 +4,7 @@
 and says of each appliance what it is to hold, and why, and what was left out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,23 +103,21 @@ class _Columns:
         self._starts: Ints = np.flatnonzero(np.diff(self.package, prepend=-1))
         self._ends: Ints = np.append(self._starts[1:], len(rows))
         widths = self._ends - self._starts
-        self._bits: Ints = 1 << (np.arange(len(rows)) - np.repeat(self._starts, widths))
-        self._all: Ints = (1 << widths) - 1
+        self._widest = int(widths.max(initial=1))
+        within = (np.arange(len(rows)) - np.repeat(self._starts, widths)).astype(np.uint64)
+        self._bits = np.uint64(1) << within  # a package has up to 64 renditions
+        self._all: list[int] = [(1 << width) - 1 for width in widths.tolist()]
         self._renditions: dict[tuple[int, int], tuple[str, ...] | None] = {}
+        self._patterns: dict[tuple[int, frozenset[str]], int] = {}
 
-    def marked(self, items: Mapping[str, frozenset[str] | None]) -> Bools:
+    def marked(self, items: Iterable[tuple[str, Collection[str] | None]]) -> Bools:
         """The rows of these packages: of these renditions, None for all."""
-        found = np.zeros(len(self.sizes), bool)
-        for package_id, renditions in items.items():
+        patterns = [0] * len(self.packages)
+        for package_id, renditions in items:
             number = self._numbers.get(package_id)
-            if number is None:
-                continue
-            start, end = self._starts[number], self._ends[number]
-            if renditions is None:
-                found[start:end] = True
-            elif renditions:
-                kinds = self._kinds[start:end]
-                found[start:end] = [kind in renditions or kind == WHOLE for kind in kinds]
+            if number is not None:
+                patterns[number] |= self._pattern(number, renditions)
+        found: Bools = (np.array(patterns, np.uint64)[self.package] & self._bits) > 0
         return found
 
     def items(
@@ -132,23 +130,47 @@ class _Columns:
     ) -> list[Item]:
         """These rows, package by package, the best first, and of equals the first listed, which is
         the newest; `most` of them. Those that are `known` are the same."""
-        patterns = np.add.reduceat(np.where(which, self._bits, 0), self._starts)
-        sizes = np.add.reduceat(np.where(which, self.sizes, 0.0), self._starts)
-        best = np.maximum.reduceat(np.where(which, worth, -1.0), self._starts)
-        first = np.logical_or.reduceat(pinned & which, self._starts)
-        order = np.argsort(-np.where(first, np.inf, best), kind="stable")
-        order = order[patterns[order] > 0][:most]
-        columns = (column[order].tolist() for column in (patterns, sizes, best, first))
+        worth = np.where(pinned, np.inf, worth)
+        rows = np.flatnonzero(which)
+        best_rows = most * self._widest  # of the packages that have them there are `most`, and more
+        if best_rows < len(rows):
+            least = np.partition(worth[rows], -best_rows)[-best_rows]
+            packages = np.zeros(len(self.packages), bool)
+            packages[self.package[rows[worth[rows] >= least]]] = True
+            rows = rows[packages[self.package[rows]]]
+        if not len(rows):
+            return []
+        numbers = self.package[rows]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        best = np.maximum.reduceat(worth[rows], starts)
+        order = np.argsort(-best, kind="stable")[:most]
+        patterns = np.bitwise_or.reduceat(self._bits[rows], starts)
+        sizes = np.add.reduceat(self.sizes[rows], starts)
+        columns = (column[order].tolist() for column in (numbers[starts], patterns, sizes, best))
         found = []
-        for number, pattern, size, sent, wanted in zip(order.tolist(), *columns, strict=True):
+        for number, pattern, size, sent in zip(*columns, strict=True):
             package_id = self.packages[number].package_id
             renditions = self._of(number, pattern)
             item = known.get((package_id, renditions))
             if item is None:
-                why = "pinned" if wanted else f"sent {sent:.1g} times a day here"
+                why = "pinned" if sent == np.inf else f"sent {sent:.1g} times a day here"
                 item = Item(package_id, renditions, int(size), why)
             found.append(item)
         return found
+
+    def _pattern(self, number: int, renditions: Collection[str] | None) -> int:
+        """A bit for each rendition of the package that is among these."""
+        if renditions is None:
+            return self._all[number]
+        key = number, frozenset(renditions)
+        if key not in self._patterns:
+            kinds = self._kinds[self._starts[number] : self._ends[number]]
+            self._patterns[key] = sum(
+                1 << bit
+                for bit, kind in enumerate(kinds)
+                if kind in renditions or (kind == WHOLE and renditions)
+            )
+        return self._patterns[key]
 
     def _of(self, number: int, pattern: int) -> tuple[str, ...] | None:
         """The renditions of a pattern, None for all of them."""
@@ -195,7 +217,7 @@ def _plan_group(
         )
         for box in boxes
     ]
-    first = np.stack([columns.marked(dict.fromkeys(pins.get(site, ()))) for site in sites])
+    first = np.stack([columns.marked((one, None) for one in pins.get(site, ())) for site in sites])
     chosen = plan_region(columns.sizes, at_sites, tiers[columns.package], shelves, first=first)
     return {
         box.appliance_id: _told(
@@ -209,16 +231,11 @@ def _plan_group(
     }
 
 
-def _there(box: Box, before: Choice) -> dict[str, frozenset[str] | None]:
+def _there(box: Box, before: Choice) -> Iterator[tuple[str, Collection[str] | None]]:
     """What the appliance holds already, or is about to."""
-    there: dict[str, frozenset[str] | None] = dict(box.held)
+    yield from box.held.items()
     for item in before.items:
-        if item.renditions is None:
-            there[item.package_id] = None
-        else:
-            known = there.get(item.package_id, frozenset())
-            there[item.package_id] = None if known is None else known | set(item.renditions)
-    return there
+        yield item.package_id, item.renditions
 
 
 def _belonging(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from media.fills import Pin, PinRequest
+from media.fleet import MAX_RENDITIONS
 from media.homes import home_of
 from steering.evidence import EvidenceBook
 from steering.home_book import HomeBook
@@ -54,6 +55,23 @@ def planned(
 def held(choice: Choice) -> set[int]:
     numbers = {one.package_id: number for number, one in enumerate(PACKAGES)}
     return {numbers[item.package_id] for item in choice.items}
+
+
+def test_a_package_of_as_many_renditions_as_may_be(tmp_path: Path) -> None:
+    many = package(1, *((f"v-avc-{number}", 100) for number in range(MAX_RENDITIONS)))
+    book = EvidenceBook(tmp_path / "none.json", NOW_S)
+    evidence, rows = book.of([many], tuple(ATLAS.regions), {}, NOW_S)
+
+    def at_n1(budget: int, held: frozenset[str]) -> tuple[str, ...] | None:
+        fleet = [Box("n1-a", "n1", budget, CAPACITY, {many.package_id: held})]
+        shares = {"share": 1.0, "nightly_share": 1.0}
+        choice = plan_fleet([many], evidence, rows, fleet, ATLAS, {}, {}, HomeBook(), **shares)
+        (item,) = choice["n1-a"].items
+        return item.renditions
+
+    assert at_n1(100 * MAX_RENDITIONS, frozenset()) is None
+    last = f"v-avc-{MAX_RENDITIONS - 1}"
+    assert at_n1(100, frozenset({last})) == (last,)
 
 
 def test_with_room_for_all_everybody_holds_all(tmp_path: Path) -> None:
