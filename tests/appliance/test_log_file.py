@@ -1,5 +1,6 @@
 """The access log's file is put aside when it is large, by whoever of several workers sees it."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -50,3 +51,15 @@ def test_two_workers_lose_no_line(tmp_path: Path) -> None:
     write(one, 1)  # puts it aside
     write(other, 1)  # and the other notices
     assert (lines(tmp_path / "access.1.log"), lines(path)) == (21, 2)
+
+
+def test_while_another_puts_it_aside_lines_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = LogFile(path)
+    write(log, 20)
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        write(log, 1)
+        assert lines(path) == 21 and not path.with_suffix(".1.log").exists()
+    write(log, 1)
+    assert (lines(path.with_suffix(".1.log")), lines(path)) == (21, 1)
