@@ -100,7 +100,7 @@ class AtOnce:
         us = int((time.monotonic() - began) * 1e6)
         self._took_us.append(us)
         if sent == len(out):
-            offset = size if body is not None else self._send_file(wire, file, ready, began)
+            offset = size if body is not None else _send_file(wire, file, ready)
         if offset < size or sent < len(out):
             rest, in_it = memoryview(out)[sent:], 0 if body is None else size
             self._begun += 1
@@ -117,23 +117,6 @@ class AtOnce:
             worker.log.add((worker.epoch_s + began, us, listed.hit, grant.who))
         connection.answered(keep_alive)
         return True
-
-    def _send_file(self, wire: Wire, file: OpenFile, ready: int, now: float) -> int:
-        """Sends a file whose first bytes are `ready`, as far as the others are, too, and as the
-        socket and those who wait allow. Returns how far that is."""
-        offset, size = 0, file.size
-        try:
-            offset = wire.send_file(file, 0, min(ready, WINDOW_BYTES))
-            if WINDOW_BYTES <= offset < size:
-                share = min(size, self._worker.poller.share_bytes())
-                while offset < share and (count := file.ready(offset, share, now)):
-                    sent = wire.send_file(file, offset, count)
-                    offset += sent
-                    if sent < count:
-                        break
-        except OSError:
-            pass
-        return offset
 
     def _refuse(self, connection: "Connection", request: Request) -> bool:
         """The same for a request that the gate refuses, and that leaves the connection as it is."""
@@ -167,3 +150,12 @@ class AtOnce:
         worker.record(request, None, status, len(body), "-", grant, began)
         connection.answered(request.keep_alive)
         return True
+
+
+def _send_file(wire: Wire, file: OpenFile, ready: int) -> int:
+    """Sends of a file whose first bytes are `ready` what the socket takes, one window at most.
+    Returns how much that is."""
+    try:
+        return wire.send_file(file, 0, min(ready, WINDOW_BYTES))
+    except OSError:
+        return 0

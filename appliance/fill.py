@@ -14,7 +14,7 @@ from typing import NamedTuple
 from appliance.cache import Cache, Landing
 from appliance.gate import releasable
 from appliance.home import Asker
-from appliance.sources import Missing, Source, SourceFailed, WrongLength
+from appliance.sources import KINDS, Missing, Source, SourceFailed, WrongLength
 from appliance.want import FileWant
 from media.http_get import CONNECTIONS
 from runtime import tracing
@@ -181,6 +181,10 @@ class _Catch:
             fill.tell_progress(now_s)
 
 
+def _none() -> dict[str, int]:
+    return dict.fromkeys(KINDS, 0)
+
+
 class Fills:
     """The flights under way, and the sources in the order to ask them."""
 
@@ -189,9 +193,9 @@ class Fills:
         self.home: Callable[[FileWant, Asker], Home | None] = lambda want, asker: None
         # By package: sources to ask before all others.
         self.first: Callable[[FileWant], Sequence[Source]] = lambda want: ()
-        self.bytes_by_kind = {"peer": 0, "store": 0}
-        self.plan_bytes_by_kind = {"peer": 0, "store": 0}  # of flights that the plan began
-        self.files_by_kind = {"peer": 0, "store": 0}  # by who gave the last of it
+        self.bytes_by_kind = _none()
+        self.plan_bytes_by_kind = _none()  # of flights that the plan began
+        self.files_by_kind = _none()  # by who gave the last of it
         self.started = 0
         self.failures = 0  # of those started
         self.wanted: Callable[[str], bool] = lambda key: False  # the plan's word: held is pinned

@@ -193,7 +193,9 @@ class Keeper:
     def _obey_plan(self, plan: Plan) -> None:
         getters = self._getters_for({peer.url for peer in plan.peers})
         named = {
-            peer.appliance_id: PeerSource(peer, self._identity, getters[peer.url])
+            peer.appliance_id: PeerSource(
+                peer, self.settings.site, self._identity, getters[peer.url]
+            )
             for peer in plan.peers
             if peer.appliance_id != self.appliance_id
         }
@@ -221,7 +223,7 @@ class Keeper:
                 sites.setdefault(peer.site, {})[peer.appliance_id] = peer.capacity_bps
                 asker = Asker.SITE if peer.site == site else Asker.TIER
                 homes[peer.appliance_id] = PeerSource(
-                    peer, self._identity, getters[peer.url], asker
+                    peer, site, self._identity, getters[peer.url], asker
                 )
 
         def home(want: FileWant, asker: Asker) -> Home | None:

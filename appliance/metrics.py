@@ -48,7 +48,7 @@ TABLE = (
     Row("histogram", "hit_first_byte_seconds", "From the request to the first byte, files held"),
     Row("histogram", "fill_first_byte_seconds", "The same for files brought, once a file"),
     # brought and kept
-    Row("counter", "fill_bytes", "Bytes brought, by source", "source"),
+    Row("counter", "fill_bytes", "Bytes brought, from its site, another, or the store", "source"),
     Row(
         "counter", "filled_files", "Files brought, by the source that gave the last of it", "source"
     ),

@@ -14,8 +14,6 @@ from collections.abc import Callable
 
 _EVENTS = 128  # in a turn; then others of the loop have theirs
 _WRITING_S = 0.002
-_TURN_S = 0.004
-_LEAST_BYTES, _MOST_BYTES = 1024 * 1024, 4 * 1024 * 1024
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR  # told whether asked for or not
 _Call = Callable[[], None]
@@ -31,7 +29,6 @@ class Poller:
         after: _Call = lambda: None,
     ) -> None:
         """`before` and `after` are called at the ends of each turn."""
-        self._until = 0.0  # of the turn, on the monotonic clock
         self._before = before
         self._after = after
         self._epoll = select.epoll()
@@ -40,11 +37,6 @@ class Poller:
         self._known: set[int] = set()
         self._loop = loop
         loop.add_reader(self._epoll.fileno(), self._turn)
-
-    def share_bytes(self) -> int:
-        """What one who has just asked may be sent in this turn: less when it has been long, for
-        others have asked with it."""
-        return _MOST_BYTES if time.monotonic() < self._until else _LEAST_BYTES
 
     def add_reader(self, number: int, call: _Call) -> None:
         """`call` whenever there is something to read, or the other side has gone."""
@@ -92,7 +84,6 @@ class Poller:
             self._epoll.register(number, wanted)
 
     def _turn(self) -> None:
-        self._until = time.monotonic() + _TURN_S
         self._before()
         self._serve()
         self._after()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from appliance.connection import Connection
 
 _MORE = int(socket.MSG_MORE)
-# Per turn of the loop, so that a fast reader does not starve the others: about what a socket holds.
-# Sent at once it is the kernel that goes on, as the client acknowledges.
-_SEND_BYTES = 4 * 1024 * 1024
+# Per turn of the loop, so that a fast reader does not starve the others. More is no gain: what goes
+# beyond a client's window leaves by its acknowledgements, a little at a time.
+_SEND_BYTES = 768 * 1024
 
 
 class Sending(ABC):
@@ -81,7 +81,7 @@ class Sending(ABC):
         """All of the file that was asked for has left. False: something has to come first, and is
         seen to. Raises BlockingIOError and other OSErrors."""
         wire = self._connection.wire
-        budget = _SEND_BYTES if self._writing else self._worker.poller.share_bytes()
+        budget = _SEND_BYTES
         offset, now = self._offset, time.monotonic()
         while offset < self._end:
             limit = self._may_leave()

@@ -1,7 +1,7 @@
 """Where a fill's bytes come from: a peer's data port, or the object store."""
 
 import time
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 from urllib.parse import urlsplit
 
 from appliance.home import AS_TIER, Asker
@@ -35,13 +35,18 @@ class WrongLength(SourceFailed):
     """The source answers, with fewer or more bytes than the file has."""
 
 
+Kind = Literal["peer", "tier", "store"]
+"""An appliance of our site, one of another, or the object store."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
 class Source(Protocol):
     """A place that may have the file."""
 
     name: str
 
     @property
-    def kind(self) -> Literal["peer", "store"]:
+    def kind(self) -> Kind:
         """For the counters."""
 
     async def pour(self, want: FileWant, offset: int, take: Take) -> None:
@@ -72,13 +77,13 @@ class PeerSource:
     asked to bring the file, too, as its home (appliance/home.py). `CDN-Loop` (RFC 8586) names us.
     """
 
-    kind: Literal["peer"] = "peer"
-
     def __init__(
-        self, peer: Peer, identity: Identity, getter: Getter, asker: Asker = Asker.OURS
+        self, peer: Peer, site: str, identity: Identity, getter: Getter, asker: Asker = Asker.OURS
     ) -> None:
-        """`getter` leads to the peer's origin. `asker` is what we are to a home: OURS, none."""
+        """`getter` leads to the peer's origin, and `site` is ours. `asker` is what we are to a
+        home: OURS, none."""
         self.name = peer.appliance_id
+        self.kind: Kind = "peer" if peer.site in (site, None) else "tier"
         self._cache_control = _CACHE_CONTROL[asker]
         self._path = urlsplit(peer.url).path.rstrip("/")
         self._identity = identity

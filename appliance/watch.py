@@ -104,6 +104,7 @@ class Watch:
             misses=self._done(Word.MISSES),
             rejects=self._done(Word.REJECTS),
             fill_bytes_peer=self._fills.bytes_by_kind["peer"],
+            fill_bytes_tier=self._fills.bytes_by_kind["tier"],
             fill_bytes_store=self._fills.bytes_by_kind["store"],
             fill_failures=self._fills.failures,
             evictions=self._cache.evictions,

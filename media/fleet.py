@@ -63,7 +63,8 @@ class Counters(Wire):
     hits: int = Field(0, ge=0)
     misses: int = Field(0, ge=0)
     rejects: int = Field(0, ge=0)
-    fill_bytes_peer: int = Field(0, ge=0)
+    fill_bytes_peer: int = Field(0, ge=0)  # from appliances of its site
+    fill_bytes_tier: int = Field(0, ge=0)  # from those of other sites
     fill_bytes_store: int = Field(0, ge=0)
     fill_failures: int = Field(0, ge=0)
     evictions: int = Field(0, ge=0)

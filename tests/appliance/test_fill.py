@@ -481,8 +481,8 @@ async def test_bytes_for_the_plan_are_counted_apart(cache: Cache) -> None:
     assert fills.join(want_of(SMALL)) is mine and mine.awaited
     await mine.wait()
     await fills.join(want_of(SMALL, "2.m4s")).wait()
-    assert fills.plan_bytes_by_kind == {"peer": 0, "store": len(SMALL)}
-    assert fills.bytes_by_kind == {"peer": 0, "store": 2 * len(SMALL)}
+    assert fills.plan_bytes_by_kind == {"peer": 0, "tier": 0, "store": len(SMALL)}
+    assert fills.bytes_by_kind == {"peer": 0, "tier": 0, "store": 2 * len(SMALL)}
 
 
 async def test_two_that_think_the_other_is_home_do_not_wait_for_each_other(cache: Cache) -> None:

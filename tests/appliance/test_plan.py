@@ -226,7 +226,7 @@ async def test_bytes_keep_to_the_plan_s_rate(house: House, tmp_path: Path) -> No
         while house.follower.missing_files:
             seen.append((house.passed_s, house.fills.brought_bytes))
             await asyncio.sleep(0)
-    assert house.fills.plan_bytes_by_kind == {"peer": 0, "store": size}
+    assert house.fills.plan_bytes_by_kind == {"peer": 0, "tier": 0, "store": size}
     # One second's worth that was saved up, and in the end one file that is paid for afterwards.
     assert all(brought <= 500 * (passed_s + 1) + 2_000 for passed_s, brought in seen)
     assert house.passed_s >= (size - 2_000) / 500 - 1

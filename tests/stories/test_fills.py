@@ -231,7 +231,7 @@ async def test_sources_are_asked_in_their_order_and_the_store_once_for_all(tmp_p
             )
             told = await until(lambda told: told["report"]["plan_state"] == "filled", west)
             counters = told["report"]["counters"]
-            assert (counters["fill_bytes_store"], counters["fill_bytes_peer"]) == (0, item.bytes)
+            assert (counters["fill_bytes_store"], counters["fill_bytes_tier"]) == (0, item.bytes)
             from_store = [
                 (await state(one))["report"]["counters"]["fill_bytes_store"]
                 for one in (north, south, west)
@@ -286,6 +286,7 @@ async def test_a_region_asks_the_store_once_through_its_tier(tmp_path: Path) -> 
         wanted = ("inventory.json", "v-avc-720/files.json", path)
         once = sum(len(package.files[name]) for package in packages for name in wanted)
         assert sum(each["fill_bytes_store"] for each in counters) == once
+        assert sum(each["fill_bytes_tier"] for each in counters) == once  # for the other site
         members = {at: {n: 10**9 for n in sites if sites[n] == at} for at in ("north", "west")}
         homes = {tier_home_of(package.package_id, members) for package in packages}
         from_store = {
