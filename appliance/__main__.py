@@ -1,7 +1,6 @@
 """`python -m appliance --instance north-1 …`: an appliance; `--part` is for its own children."""
 
 import sys
-from pathlib import Path
 
 from appliance import app
 from runtime.launch import Launch, launch_parser
@@ -11,7 +10,6 @@ from runtime.service import Service, run
 def main() -> int:
     parser = launch_parser("appliance")
     parser.add_argument("--part", default="parent", choices=["parent", "keeper", "worker"])
-    parser.add_argument("--link", type=Path, default=Path())
     parser.add_argument("--public-url", default="")
     parser.add_argument("--slot", type=int, default=0)
     parser.add_argument("--socket-fd", type=int, action="append", default=[])
@@ -20,9 +18,9 @@ def main() -> int:
     async def live(service: Service) -> None:
         match given.part:
             case "keeper":
-                await app.keeper(service, launch, given.link, given.public_url)
+                await app.keeper(service, launch, given.public_url)
             case "worker":
-                await app.worker(service, launch, given.link, given.slot, given.socket_fd)
+                await app.worker(service, launch, given.slot, given.socket_fd)
             case _:
                 await app.parent(service, launch)
 

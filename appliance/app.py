@@ -6,7 +6,6 @@ connection that the kernel has queued, its successor takes them.
 
 import asyncio
 import fcntl
-import shutil
 import socket
 import sys
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from appliance.board import MAX_WORKERS, Board, Word
 from appliance.certificates import Certificates
 from appliance.doors import Door
 from appliance.folders import Folders, shares_of
-from appliance.link import private_socket
 from appliance.settings import ApplianceSettings
 from appliance.shelf import machine_boot_id
 from appliance.wire import Plain, Secure
@@ -39,6 +37,11 @@ class Place:
     folders: Folders
     trust: Path
     log: Path
+
+    @property
+    def link(self) -> Path:
+        """The socket on which the keeper hears its workers."""
+        return self.home / "keeper.sock"
 
     @classmethod
     def of(cls, launch: Launch, settings: ApplianceSettings) -> "Place":
@@ -75,11 +78,10 @@ async def parent(service: Service, launch: Launch) -> None:
         _certificates(settings)
         secure = _listeners(settings.tls_listen, settings.workers)
     urls = {"tls": url_of(secure[0]).replace("http:", "https:")} if secure else {}
-    link = private_socket("keeper")
     public_url = settings.public_url or data_url
-    keeper = Daemon("keeper", [*_argv(launch, "keeper", link), f"--public-url={public_url}"])
+    keeper = Daemon("keeper", [*_argv(launch, "keeper"), f"--public-url={public_url}"])
     workers = [
-        _worker(launch, slot, list(sockets), link, board)
+        _worker(launch, slot, list(sockets), board)
         for slot, sockets in enumerate(zip(listeners, *([secure] if secure else []), strict=True))
     ]
     try:
@@ -97,11 +99,11 @@ async def parent(service: Service, launch: Launch) -> None:
         await keeper.stop()
         for listener in (*listeners, *secure):
             listener.close()
-        shutil.rmtree(link.parent, ignore_errors=True)
+        place.link.unlink(missing_ok=True)
         lock.close()
 
 
-async def keeper(service: Service, launch: Launch, link: Path, public_url: str) -> None:
+async def keeper(service: Service, launch: Launch, public_url: str) -> None:
     """The keeper's process."""
     from appliance.keeper import Keeper
     from media.objects import open_store
@@ -109,15 +111,13 @@ async def keeper(service: Service, launch: Launch, link: Path, public_url: str) 
     settings = settings_of(launch)
     place = Place.of(launch, settings)
     store = open_store(settings.store or f"file://{(place.data / 'store').absolute()}")
-    link.unlink(missing_ok=True)
+    place.link.unlink(missing_ok=True)
     await Keeper(
         launch.instance, place.data, place.home, place.folders, public_url, store, settings
-    ).run(service, link)
+    ).run(service, place.link)
 
 
-async def worker(
-    service: Service, launch: Launch, link: Path, slot: int, socket_fds: list[int]
-) -> None:
+async def worker(service: Service, launch: Launch, slot: int, socket_fds: list[int]) -> None:
     """A worker's process; it serves on the inherited sockets: the data port's, and the TLS
     port's if there is one. It has no use for the keeper's half of the house, which weighs 20 MB."""
     from appliance.worker import Worker
@@ -139,7 +139,7 @@ async def worker(
         place.folders,
         place.trust,
         place.log if settings.access_log else None,
-        link,
+        place.link,
         settings,
     )
     service.spawn("link", serving.link.run(service.ready))
@@ -173,20 +173,18 @@ def _certificates(settings: ApplianceSettings) -> Certificates:
     return Certificates(Path(settings.tls_cert), Path(settings.tls_key))
 
 
-def _worker(
-    launch: Launch, slot: int, sockets: list[socket.socket], link: Path, board: Board
-) -> Daemon:
+def _worker(launch: Launch, slot: int, sockets: list[socket.socket], board: Board) -> Daemon:
     def died() -> None:  # nobody waits for the dead to acknowledge
         board.row(slot)[Word.ALIVE] = 0
         board.row(slot)[Word.OPEN] = 0
 
     descriptors = [sock.fileno() for sock in sockets]
-    argv = [*_argv(launch, "worker", link), f"--slot={slot}"]
+    argv = [*_argv(launch, "worker"), f"--slot={slot}"]
     argv += [f"--socket-fd={descriptor}" for descriptor in descriptors]
     return Daemon(f"worker-{slot}", argv, pass_fds=descriptors, died=died)
 
 
-def _argv(launch: Launch, part: str, link: Path) -> list[str]:
+def _argv(launch: Launch, part: str) -> list[str]:
     argv = [
         sys.executable,
         "-m",
@@ -195,7 +193,6 @@ def _argv(launch: Launch, part: str, link: Path) -> list[str]:
         f"--instance={launch.instance}",
         f"--log-level={launch.log_level}",
         f"--part={part}",
-        f"--link={link}",
     ]
     if launch.config is not None:
         argv.append(f"--config={launch.config}")

@@ -24,7 +24,7 @@ from appliance.folders import Folders
 from appliance.health import Health
 from appliance.holdings import Ledger
 from appliance.home import PEERS_ASKED, Asker, whom_to_ask
-from appliance.link import MAX_LINE_BYTES
+from appliance.link import MAX_LINE_BYTES, reachable
 from appliance.metrics import exposition
 from appliance.plan import PlanFollower
 from appliance.purge import Purger
@@ -110,9 +110,11 @@ class Keeper:
                 tell_answers,
                 self.demand.served,
             )
-            server = await asyncio.start_unix_server(
-                desk.serve, path=str(socket_path), limit=MAX_LINE_BYTES
-            )
+            with reachable(socket_path) as path:
+                server = await asyncio.start_unix_server(
+                    desk.serve, path=path, limit=MAX_LINE_BYTES
+                )
+            socket_path.chmod(0o600)
             runner, admin_url = await serve_http(
                 make_admin_app(self, self._trust), self.settings.admin_listen
             )

@@ -17,10 +17,10 @@ after a moment: so what leaves for a file is chosen by all that was served befor
 
 import asyncio
 import json
-import tempfile
+import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,10 @@ class KeeperLink:
         """Stays connected; when the keeper goes, everything awaited has failed."""
         while True:
             try:
-                reader, self._writer = await asyncio.open_unix_connection(
-                    str(self._path), limit=MAX_LINE_BYTES
-                )
+                with reachable(self._path) as path:
+                    reader, self._writer = await asyncio.open_unix_connection(
+                        path, limit=MAX_LINE_BYTES
+                    )
                 connected()
                 async for line in reader:
                     self._take(json.loads(line))
@@ -224,6 +225,12 @@ def is_behind(writer: asyncio.StreamWriter) -> bool:
     return writer.transport.get_write_buffer_size() > _BEHIND_BYTES
 
 
-def private_socket(name: str) -> Path:
-    """A path for a Unix socket, short enough (107 bytes) and in a folder of our own (0700)."""
-    return Path(tempfile.mkdtemp(prefix="nearcast-")) / name
+@contextmanager
+def reachable(socket_path: Path) -> Iterator[str]:
+    """The path of a Unix socket in a few bytes, of which it may have 107 (unix(7)), however deep
+    its folder lies: by way of a descriptor of the folder, as long as the block lasts."""
+    folder = os.open(socket_path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{socket_path.name}"
+    finally:
+        os.close(folder)

@@ -14,6 +14,7 @@ from appliance.doors import Door
 from appliance.early_fills import EarlyFills
 from appliance.fill import Fills
 from appliance.folders import Folders, FolderShare
+from appliance.link import reachable
 from appliance.settings import ApplianceSettings
 from appliance.want import FileWant
 from appliance.wire import Plain
@@ -21,7 +22,6 @@ from appliance.worker import Worker
 from media.fleet import Notices
 from media.http_get import Take
 from tests.packages import MadePackage, make_keys, make_package
-from tests.short_paths import short_folder
 
 PIECE = 64 * 1024
 
@@ -59,9 +59,7 @@ class Valve:
 class Inside:
     """What a test can reach."""
 
-    def __init__(
-        self, folder: Path, sockets: Path, sizes: dict[str, int], settings: dict[str, object]
-    ) -> None:
+    def __init__(self, folder: Path, sizes: dict[str, int], settings: dict[str, object]) -> None:
         self.keys = make_keys(folder, "north-1")
         self.package = make_package(folder / "store", sizes)
         self.valve = Valve(self.package)
@@ -80,7 +78,7 @@ class Inside:
         self.draining = False
         self.early = EarlyFills(self.fills, self.board, given.early_fills, lambda: self.draining)
         self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch, self.early)
-        self.desk_socket = sockets / "desk"
+        self.desk_socket = folder / "desk"
         self.worker = Worker(
             "north-1", 0, [Door(listener, Plain)], None, folder, folders,
             folder / "secrets" / "trust.json", None, self.desk_socket,
@@ -129,16 +127,10 @@ class Inside:
 @asynccontextmanager
 async def inside(folder: Path, sizes: dict[str, int], **settings: object) -> AsyncIterator[Inside]:
     """The worker serves, and the desk answers it."""
-    with short_folder() as sockets:
-        async with serving(Inside(folder, sockets, sizes, settings)) as house:
-            yield house
-
-
-@asynccontextmanager
-async def serving(house: Inside) -> AsyncIterator[Inside]:
-    """It serves until the block ends."""
-    stopping, connected = asyncio.Event(), asyncio.Event()
-    async with await asyncio.start_unix_server(house.desk.serve, str(house.desk_socket)):
+    house, stopping, connected = Inside(folder, sizes, settings), asyncio.Event(), asyncio.Event()
+    with reachable(house.desk_socket) as path:
+        server = await asyncio.start_unix_server(house.desk.serve, path)
+    async with server:
         link = asyncio.create_task(house.worker.link.run(connected.set))
         worker = asyncio.create_task(house.worker.run(stopping))
         try:

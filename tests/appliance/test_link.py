@@ -3,28 +3,18 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from appliance.home import Asker
-from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink
+from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink, reachable
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
 from appliance.tally import TALLY_WORDS
 from appliance.want import FileWant
 from tests.appliance.inside import inside
-from tests.short_paths import short_folder
 
 
-@pytest.fixture
-def sockets() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
-
-
-async def test_a_keeper_that_hangs_is_told_less(sockets: Path) -> None:
+async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
     hang, accepted = asyncio.Event(), asyncio.Event()
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,8 +22,10 @@ async def test_a_keeper_that_hangs_is_told_less(sockets: Path) -> None:
         await hang.wait()
         writer.close()
 
-    path = sockets / "deaf"
-    async with await asyncio.start_unix_server(deaf, str(path), limit=MAX_LINE_BYTES):
+    path = tmp_path / "deaf"
+    with reachable(path) as short:
+        server = await asyncio.start_unix_server(deaf, short, limit=MAX_LINE_BYTES)
+    async with server:
         link = KeeperLink(path, WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25), OpenFile)
         running = asyncio.create_task(link.run(lambda: None))
         await accepted.wait()
@@ -82,7 +74,7 @@ async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> Non
         assert fill.held
 
 
-async def test_a_miss_carries_what_was_used_before_it(sockets: Path) -> None:
+async def test_a_miss_carries_what_was_used_before_it(tmp_path: Path) -> None:
     """The keeper hears of it first, so that what leaves for the file is chosen by it."""
     heard: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
@@ -98,9 +90,10 @@ async def test_a_miss_carries_what_was_used_before_it(sockets: Path) -> None:
         used.clear()
         return told
 
-    path = sockets / "keeper"
-    connected = asyncio.Event()
-    async with await asyncio.start_unix_server(keeper, str(path), limit=MAX_LINE_BYTES):
+    path, connected = tmp_path / "keeper", asyncio.Event()
+    with reachable(path) as short:
+        server = await asyncio.start_unix_server(keeper, short, limit=MAX_LINE_BYTES)
+    async with server:
         load = WorkerLoad([0] * TALLY_WORDS, 0.0, 0.25)
         link = KeeperLink(path, load, OpenFile, used=taken)
         running = asyncio.create_task(link.run(connected.set))
