@@ -46,21 +46,21 @@ def test_a_reader_beside_a_writer(tmp_path: Path) -> None:
     done = threading.Event()
 
     def write() -> None:
-        ends = time.monotonic() + 1.0
         number = 0
-        while time.monotonic() < ends:
+        while not done.is_set():
             batch = range(number, number + int.from_bytes(os.urandom(2), "big") % 3_000)
             keeper.announce(batch)
             number += len(batch)
-        done.set()
+            time.sleep(0)  # or the reader may never have the lock for long enough
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=write)
+    thread.start()
     try:
-        thread = threading.Thread(target=write)
-        thread.start()
         cursor = told = lost = 0
-        while not done.is_set():
+        ends = time.monotonic() + 20.0
+        while told < 500_000 and time.monotonic() < ends:
             now = worker.announced
             inodes = worker.since(cursor)
             if inodes is None:
@@ -68,7 +68,8 @@ def test_a_reader_beside_a_writer(tmp_path: Path) -> None:
             else:
                 assert inodes == list(range(cursor, cursor + len(inodes)))
                 told, cursor = told + len(inodes), cursor + len(inodes)
-        thread.join()
     finally:
+        done.set()
+        thread.join()
         sys.setswitchinterval(interval)
     assert told > 0
