@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,15 @@ def test_what_cannot_be_played(scenario: str, tmp_path: Path) -> None:
         assert word in json.loads(done.stdout)["detail"]
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Children hear of Ctrl-C, though the shell that put us into the background has it ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.usefixtures("sigint")
 def test_ctrl_c_ends_at_once_and_leaves_no_process(scenario: str) -> None:
     argv = [sys.executable, "-m", "nearcast", "simulate", scenario, "--days", "366"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, process_group=0) as command:
