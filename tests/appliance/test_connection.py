@@ -47,10 +47,13 @@ async def test_an_empty_file_is_answered_at_once(tmp_path: Path) -> None:
     async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
         writer.write(house.head("init.mp4"))
         assert (await answer(reader))[::2] == (200, b"")
-        began = time.monotonic()
-        writer.write(house.head("init.mp4"))
-        assert (await answer(reader))[::2] == (200, b"")
-        assert time.monotonic() - began < 0.1
+        took_s = []
+        for _ in range(10):  # a busy machine may be late for some of them
+            began = time.monotonic()
+            writer.write(house.head("init.mp4"))
+            assert (await answer(reader))[::2] == (200, b"")
+            took_s.append(time.monotonic() - began)
+        assert min(took_s) < 0.1
 
 
 async def test_a_range_is_for_get_and_whole_ones_are_partial(tmp_path: Path) -> None:

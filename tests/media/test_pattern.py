@@ -92,6 +92,6 @@ def test_it_goes_by_the_book(pattern: str, key: str) -> None:
 )
 def test_a_hostile_pattern_gains_nothing(pattern: str) -> None:
     matcher, key = compile_pattern(pattern), "titles/" + "a" * 280
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not any(matcher.match(key) for _ in range(100))
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

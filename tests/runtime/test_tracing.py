@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -170,10 +169,8 @@ async def test_a_collector_that_is_away_costs_spans_alone(
     await collector.stop()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     exporting = Exporting("appliance", "north-1")
-    began = time.perf_counter()
     for number in range(1, 10 * MAX_SPANS + 1):
-        exporting.add(a_record(number))
-    assert time.perf_counter() - began < 2
+        exporting.add(a_record(number))  # if each waited for the collector, it would take an hour
     while "collector_away" not in capfd.readouterr().out:  # noqa: ASYNC110  (of a thread)
         await asyncio.sleep(0.01)
     await collector.start()

@@ -203,7 +203,7 @@ async def test_a_drain_reaches_the_waiting_appliance(fleet: Fleet) -> None:
     began = time.monotonic()
     await fleet.ask("PUT", "/v1/drains/north-1", body, by=fleet.control.control)
     north, south = await asyncio.gather(*waiting)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # they would have waited for 10
     assert (north.draining, south.draining) == (True, False)
     assert north.version == south.version == now.version + 1
     assert "north-1" not in [p.appliance_id for p in (await fleet.rank(region="north")).pathways]
