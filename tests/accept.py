@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from lab.chaos import SCENARIOS
 from tests.postgres_server import postgres_server
 from tests.redis_server import redis_server
-from tests.simulate_bars import bars
+from tests.simulate_bars import Seen, bars, national
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "acceptance.md"
@@ -208,8 +208,13 @@ def _control() -> list[Row]:
     ]
 
 
-def _simulate() -> list[Row]:
-    return [Row(one.promise, one.seen, one.ok, one.command) for one in bars()]
+def _seen(bars: Iterable[Seen], command: str) -> list[Row]:
+    """They take long: each is told as soon as it is known."""
+    rows = []
+    for one in bars:
+        print(f"  {one.promise}: {one.seen}", file=sys.stderr, flush=True)
+        rows.append(Row(one.promise, one.seen, bool(one.ok), one.command or command))
+    return rows
 
 
 # In this order: first what is quick to break, last what wants a quiet machine.
@@ -229,7 +234,8 @@ PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "control": _control,
     "play": _play,
     "caches": _caches,
-    "simulate": _simulate,
+    "simulate": lambda: _seen(bars(), "make accept ARGS=simulate"),
+    "national": lambda: _seen(national(), "make accept ARGS=national"),
     "serve": lambda: _bench("serve", "nginx"),
     "fill": lambda: _bench("fill", "nginx"),
     "herd": lambda: _bench("fill", "varnish", "--case=herd"),
