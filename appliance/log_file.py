@@ -59,6 +59,8 @@ class LogFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
         except BlockingIOError:
             return False
+        except OSError:  # a file system without locks: better some lines lost than the disk full
+            pass
         return self._path.stat().st_ino == number
 
     def _put_aside(self) -> None:

@@ -55,9 +55,9 @@ class PlanDesk:
         self.revision = 0
 
     async def choice(self, appliance_id: str) -> Choice:
-        """What the appliance is to hold. If it is new, or the catalog or a pin is, it is planned
-        for now; if that takes long, it is what it was. Raises Problem `unavailable` when it was
-        not planned for yet: it goes by the plan that it has."""
+        """What the appliance is to hold. If it is new, or the catalog or a pin is, a planning comes
+        first; when that takes long, it is what it was. Raises Problem `unavailable` when it was not
+        planned for yet: it goes by the plan that it has."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 for _ in range(2):  # the planning under way may have begun before the news

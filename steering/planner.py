@@ -30,6 +30,7 @@ MARGIN = 0.1
 _DAY_S = 86_400
 _PEAK = 3.0  # the busiest hour, against the mean
 _BORNE = 0.3  # of an appliance's capacity, by one package
+_FIRST = 1e300  # above all else, and finite: what is held counts more among these, too
 _FEW = 5  # a disk mostly takes less than this part of all things: the others need not be sorted
 
 
@@ -71,7 +72,7 @@ def plan_region(
         others = np.where(tiers == site, missed - lacking[site], 0.0)
         worth = (demand[site] + tier_worth * others) / safe
         if first is not None:
-            worth = np.where(first[site], np.inf, worth)
+            worth = np.where(first[site], _FIRST, worth)
         missed -= lacking[site]
         here[site] = False
         for number, shelf in enumerate(shelves):

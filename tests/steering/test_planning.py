@@ -150,13 +150,18 @@ def test_what_lies_there_already_is_kept_if_it_is_worth_as_much(tmp_path: Path) 
     assert held(planned(tmp_path, 0, fleet=fleet)["s1-a"]) == set(range(25, 35))
 
 
-def test_pins_come_before_all_and_a_boost_is_expected_demand(tmp_path: Path) -> None:
-    watched = {("north", number, HIGH): 100_000 for number in range(20)}
-    pin = Pin(
-        package_id=PACKAGES[39].package_id,
+def pinned(number: int) -> Pin:
+    """A pin of the package at n2."""
+    return Pin(
+        package_id=PACKAGES[number].package_id,
         made_at=datetime.fromtimestamp(NOW_S, UTC),
         **PinRequest(sites=("n2",)).model_dump(),
     )
+
+
+def test_pins_come_before_all_and_a_boost_is_expected_demand(tmp_path: Path) -> None:
+    watched = {("north", number, HIGH): 100_000 for number in range(20)}
+    pin = pinned(39)
     choices = planned(tmp_path, 5 * 400, watched, pins={"n2": {pin.package_id: pin}})
     assert choices["n2-a"].items[0].package_id == pin.package_id
     assert choices["n2-a"].items[0].why == "pinned"
@@ -164,6 +169,15 @@ def test_pins_come_before_all_and_a_boost_is_expected_demand(tmp_path: Path) -> 
     boosted = planned(tmp_path, 5 * 400, watched, expected={PACKAGES[38].package_id: 1e9})
     assert all(38 in held(choice) for choice in boosted.values())  # worth a copy everywhere
     assert 38 not in held(planned(tmp_path, 5 * 400, watched)["s1-a"])
+
+
+def test_of_more_pins_than_there_is_room_for_those_that_are_held_stay(tmp_path: Path) -> None:
+    pins = {PACKAGES[number].package_id: pinned(number) for number in range(20, 30)}
+    for there in ({24, 26}, {21, 29}):
+        shelf = {PACKAGES[number].package_id: frozenset(BOTH) for number in there}
+        fleet = boxes(3 * 400, {"n2-a": shelf})
+        chosen = held(planned(tmp_path, 0, fleet=fleet, pins={"n2": pins})["n2-a"])
+        assert chosen == there | {20}  # and the first of the others
 
 
 def test_a_package_that_one_appliance_cannot_bear_is_at_several(tmp_path: Path) -> None:
