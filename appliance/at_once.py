@@ -18,6 +18,7 @@ from appliance.exchange import Exchange
 from appliance.gate import Reject
 from appliance.http1 import Request, head
 from appliance.open_file import WINDOW_BYTES, OpenFile
+from appliance.shed import Priority
 from appliance.tally import BUCKET, Tally
 from appliance.wire import Wire
 
@@ -31,6 +32,7 @@ _REQUESTS, _HITS, _REJECTS, _BYTES_OUT = map(
 )
 _ANSWERS, _SUM, _BUCKETS = (OWN_WORDS + word for word in (Tally.ANSWERS, Tally.HIT, Tally.HIT + 1))
 _FINE = _ANSWERS + 2
+_LOWEST = int(Priority.PEER)  # of those who ask: when it is served, everyone is
 _MORE = int(socket.MSG_MORE)
 _QUERY = ord("?")
 
@@ -66,13 +68,16 @@ class AtOnce:
         nothing has happened."""
         worker = self._worker
         _, target, _, keep_alive, _ = request
-        if not worker.load.calm or _QUERY in target:
+        if _QUERY in target:
             return False
         known = worker.gate.recall(target, worker.clock_s)
         if known is None:
             return self._refuse(connection, request)
         began = time.monotonic()
         listed, grant = known
+        served = worker.load.served
+        if not served[_LOWEST] and not served[grant.priority(worker.clock_s)]:
+            return False
         file, size = worker.files.get(listed.key), listed.size
         if file is None or not file.used:
             file = worker.open_file(listed)
@@ -86,6 +91,7 @@ class AtOnce:
             (
                 listed.whole,
                 worker.hit_lines,
+                worker.duress_line,
                 MAX_AGES[grant.expires_s - worker.second],
                 b"\r\n" if keep_alive else b"Connection: close\r\n\r\n",
                 body or b"",

@@ -76,11 +76,11 @@ class Connection:
             self._read_no_more()
         else:
             self._next(data)
-            if wire.secure and self._reading:
+            if len(data) == _RECV_BYTES and self._reading:
                 self._look_behind()
 
     def _look_behind(self) -> None:
-        """What TLS has read ahead is read, too: no socket tells of it."""
+        """The rest of a TLS record that was not read whole is read, too: no socket tells of it."""
         if self.wire.pending():
             self.worker.soon(self._on_pending)
 

@@ -15,7 +15,7 @@ from appliance.link import Arrival
 from appliance.open_file import OpenFile
 from appliance.ranges import NotSatisfiable, has_current, is_current, range_applies, wanted_span
 from appliance.sending import Sending
-from appliance.shed import Priority, priority_of, retry_after_s
+from appliance.shed import Priority, retry_after_s
 from appliance.tally import BUCKET, Tally
 from appliance.tcp_info import UNKNOWN, path_of
 from appliance.want import FileWant
@@ -266,8 +266,7 @@ class Exchange(Sending):
 
     def _priority(self) -> Priority:
         assert self.grant is not None
-        age_s = self._worker.clock_s - self.grant.made_s
-        return priority_of(self.grant.claims.scope, age_s)
+        return self.grant.priority(self._worker.clock_s)
 
     def _shed(self) -> None:
         """Refused for want of room, until a time of its session's own."""

@@ -21,6 +21,7 @@ from appliance.access_log import session_part
 from appliance.answers import Listed
 from appliance.doubts import DOUBT_S, Doubts
 from appliance.http1 import is_target
+from appliance.shed import Priority, priority_of
 from appliance.want import FileWant, inventory_want, listed_want
 from media import cmsd
 from media.fleet import Notices
@@ -57,6 +58,10 @@ class Grant:
         self.listed: dict[bytes, Listed] = {}  # its package's, once a file of it was found
         self.made_s = made_ms(claims.session_id) / 1000
         self.as_of = -1  # the notices by which it was last judged
+
+    def priority(self, now_s: float) -> Priority:
+        """Of who asks with it at Unix time `now_s`."""
+        return priority_of(self.claims.scope, now_s - self.made_s)
 
 
 class Serve(NamedTuple):

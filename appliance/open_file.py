@@ -6,7 +6,7 @@ from pathlib import Path
 
 SMALL_BYTES = 16 * 1024  # init segments, playlists, lists: kept as bytes, and sent with their head
 _TAIL_BYTES = 64 * 1024  # of a window no longer than this, one probe tells all
-WINDOW_BYTES = 1024 * 1024  # looked for in the page cache, read ahead, and sent at a time
+WINDOW_BYTES = 640 * 1024  # looked for in the page cache, read ahead, and sent at a time
 _PROBE = [bytearray(1)]
 _FRESH_S = 0.2  # what was in memory this long ago still is, for it has just been used
 

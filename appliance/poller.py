@@ -4,7 +4,7 @@ The loop sees a single descriptor, and a turn of ours serves whatever has come b
 tenth of what the loop's own handles cost per event, and a silent connection costs no handle.
 
 Those who ask are heard first: most of them want little, and have it at once. Then those who are in
-the midst of something large are written to, for so long.
+the midst of something large are written to, for so long; whoever had no turn has the next one.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Poller:
         self._readers: dict[int, _Call] = {}
         self._writers: dict[int, _Call] = {}
         self._known: set[int] = set()
+        self._turns: dict[int, int] = {}  # of those that had none to write: who comes when
         self._loop = loop
         loop.add_reader(self._epoll.fileno(), self._turn)
 
@@ -101,10 +102,15 @@ class Poller:
             if events & (_OUT | _GONE):
                 later.append(number)
         if later:
+            if self._turns:  # epoll tells in the same order each time
+                turns = self._turns
+                later.sort(key=lambda number: turns.get(number, _EVENTS))
+                self._turns = {}
             until = time.monotonic() + _WRITING_S
-            for number in later:  # whoever has no turn is told of again, before those that had one
+            for at, number in enumerate(later, 1):
                 call = writers.get(number)
                 if call is not None:
                     call()
                     if time.monotonic() > until:
+                        self._turns = {waits: turn for turn, waits in enumerate(later[at:])}
                         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MORE = int(socket.MSG_MORE)
 # Per turn of the loop, so that a fast reader does not starve the others. More is no gain: what goes
 # beyond a client's window leaves by its acknowledgements, a little at a time.
-_SEND_BYTES = 768 * 1024
+_SEND_BYTES = 2048 * 1024
 
 
 class Sending(ABC):

@@ -19,11 +19,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from appliance.certificates import Certificates
-from appliance.open_file import OpenFile
+from appliance.open_file import WINDOW_BYTES, OpenFile
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0: close() sends RST, and no client takes it for whole
 _RECORD_BYTES = 16 * 1024  # the most that TLS puts into one
-_TLS_BYTES = 16 * _RECORD_BYTES  # read at once
+_FEW_BYTES = 96 * 1024  # beyond, records fill segments by themselves
+_FIRST_BYTES = 64 * 1024  # given to OpenSSL at once: more to who takes it, for what is given and
+# cannot leave has to be read again
+# Plain ints: an operation of a flag of `socket` takes as long as the encryption of 8 KB.
+_MORE, _TCP, _CORK = int(socket.MSG_MORE), int(socket.IPPROTO_TCP), int(socket.TCP_CORK)
 
 
 class Wire(Protocol):
@@ -86,13 +90,18 @@ class Secure:
     """TLS, by OpenSSL. A file is read into a buffer that all connections of a worker share, behind
     the head that was sent with MSG_MORE, so that both leave in one record."""
 
-    __slots__ = ("_buffer", "_head", "_tls", "number", "ready", "secure", "sock", "wants_read")
+    __slots__ = (
+        "_again", "_buffer", "_head", "_most", "_tls", "number", "ready",
+        "secure", "sock", "wants_read",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: memoryview) -> None:
         self._tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self._tls.setblocking(False)
         self._buffer = buffer
         self._head = b""
+        self._again = 0
+        self._most = _FIRST_BYTES
         self.sock: socket.socket = self._tls
         self.number = self._tls.fileno()
         self.secure = True
@@ -101,7 +110,7 @@ class Secure:
     @classmethod
     def maker(cls, certificates: Certificates) -> Callable[[socket.socket], "Secure"]:
         """Makes a wire of each accepted socket, with the certificate of that moment."""
-        buffer = memoryview(bytearray(_TLS_BYTES))
+        buffer = memoryview(bytearray(WINDOW_BYTES + _RECORD_BYTES))
         return lambda sock: cls(sock, certificates.context, buffer)
 
     def prepare(self) -> None:
@@ -124,41 +133,42 @@ class Secure:
             return b""
 
     def send(self, data: bytes | memoryview, flags: int) -> int:
-        if flags & socket.MSG_MORE:
+        if flags & _MORE:
             self._head = bytes(data)
             return len(data)
-        return self._write(data)
-
-    def send_file(self, file: OpenFile, offset: int, count: int) -> int:
-        # What OpenSSL took for a record and could not send is asked for again: the same bytes of
-        # the same file, and no fewer, so the buffer may have been used by others meanwhile.
-        ahead = len(self._head)
-        buffer = self._buffer
-        buffer[:ahead] = self._head
-        got = os.preadv(file.descriptor, [buffer[ahead : ahead + count]], offset)
-        if got == 0:
-            return 0
-        sent, end = 0, ahead + got
-        several = end > _RECORD_BYTES
-        if several:  # they leave together: a segment and a wake-up for all, not for each
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
-            while sent < end:
-                sent += self._write(buffer[sent:end])
-        except BlockingIOError:
-            if sent == 0:
-                raise
-        finally:
-            if several:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
-        self._head = b""  # it is shorter than a record, and so left with the first bytes
-        return sent - ahead
-
-    def _write(self, data: bytes | memoryview) -> int:
-        try:
-            return self._tls.send(data)
+            return self._tls.write(data)
         except ssl.SSLWantWriteError:
             raise BlockingIOError from None
+
+    def send_file(self, file: OpenFile, offset: int, count: int) -> int:
+        # What OpenSSL was given and could not send, it has to be given again: the same bytes of the
+        # same file, and as many, whatever is asked for now. Others may use the buffer meanwhile.
+        ahead = len(self._head)
+        end = self._again or ahead + min(count, self._most)
+        buffer = self._buffer
+        buffer[:ahead] = self._head
+        got = os.preadv(file.descriptor, [buffer[ahead:end]], offset)
+        if got == 0:
+            return 0
+        end = ahead + got
+        few = _RECORD_BYTES < end <= _FEW_BYTES
+        if few:  # they leave together: a segment and a wake-up for all, not for each
+            self.sock.setsockopt(_TCP, _CORK, 1)
+        try:
+            self._tls.write(buffer[:end])
+        except ssl.SSLWantWriteError:
+            self._again, self._most = end, _FIRST_BYTES
+            raise BlockingIOError from None
+        finally:
+            if few:
+                self.sock.setsockopt(_TCP, _CORK, 0)
+        if self._again:
+            self._again = 0
+        else:
+            self._most = min(2 * self._most, WINDOW_BYTES)
+        self._head = b""
+        return got
 
     def pending(self) -> bool:
         return self._tls.pending() > 0

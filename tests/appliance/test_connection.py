@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from appliance.board import Word
+from appliance.exchange import Exchange
 from appliance.gate import Gate
+from appliance.http1 import Request
 from appliance.open_file import OpenFile
 from media.fleet import Notices, Purge
 from tests.appliance.inside import answer, inside
@@ -54,6 +56,36 @@ async def test_an_empty_file_is_answered_at_once(tmp_path: Path) -> None:
             assert (await answer(reader))[::2] == (200, b"")
             took_s.append(time.monotonic() - began)
         assert min(took_s) < 0.1
+
+
+async def test_a_hit_keeps_its_quick_way_when_there_is_much_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is then that it matters: the other way takes twice as long."""
+    slow: list[bytes] = []
+
+    class Told(Exchange):
+        def decide(self, request: Request) -> None:
+            slow.append(request.target)
+            super().decide(request)
+
+    monkeypatch.setattr("appliance.connection.Exchange", Told)
+    async with inside(tmp_path, SIZES) as house, house.client() as (reader, writer):
+        asked = house.head("1.m4s")
+        for _ in range(2):
+            writer.write(asked)
+            assert (await answer(reader))[2] == house.data("1.m4s")
+        assert slow
+        for pressure in (0.0, 0.9, 1.1):
+            house.board.pressure = pressure
+            slow.clear()
+            house.worker._tick()
+            writer.write(asked)
+            assert (await answer(reader))[2] == house.data("1.m4s") and not slow
+        house.board.pressure = 1.3  # a session that has just begun is not served any more
+        house.worker._tick()
+        writer.write(asked)
+        assert (await answer(reader))[0] == 503
 
 
 async def test_a_range_is_for_get_and_whole_ones_are_partial(tmp_path: Path) -> None:
