@@ -43,7 +43,7 @@ async def cold_pages(name: str, stand: Stand) -> list[Row]:
     core = stand.server_core
     async with (
         appliance(folder, core, package, keys) as ours,
-        nginx(folder / "nginx", core, package, store, threads=True) as peer,
+        nginx(folder / "nginx", core, package, store) as peer,
     ):
         places: dict[str, Path] = {
             ours.name: folder / "appliances" / APPLIANCE / "cache",

@@ -21,7 +21,9 @@ Both sides run on one core, one worker each, and the load (wrk, one thread) on a
 all the time and are loaded in turn, A B A B. A pair's ratio is ours ÷ the peer's; a row shows the
 median of the pairs' ratios, the smallest and the largest one, and the bar, if the case has one. The
 other figures are medians of their side alone. Before anything is measured each side has to send
-every file rightly, byte for byte; an error in a measured run ends the bench.
+every file rightly, byte for byte; an error in a measured run ends the bench. nginx runs with
+`tcp_nopush` and without; a case is measured against the one that does better there, as its last
+column says.
 
 Both check a token for each request (ours an Ed25519 signature, once a token; nginx an MD5 by
 `secure_link`; Varnish compares a string, since it signs nothing without a module), write one JSON

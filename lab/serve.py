@@ -66,16 +66,21 @@ class WrkCase:
                     skipped(name + f.suffix, f.unit, stand.peer.name, f.bar, why)
                     for f in self.figures
                 ]
-        loads = [
-            Load(self.targets(stand, side), self.connections, stand.effort.seconds, self.tls)
-            for side in (stand.ours, stand.peer)
-        ]
-        readings = await stand.pairs(loads[0], loads[1])
+        first = self.figures[0]
+        sign = 1 if first.bar.better == "more" else -1
+        way, readings = await stand.pairs(
+            lambda side: Load(
+                self.targets(stand, side), self.connections, stand.effort.seconds, self.tls
+            ),
+            lambda reading: sign * first.of(reading),
+        )
         notes = {
             "connections": self.connections,
             "ours": medians([ours for ours, _ in readings]),
             "peer": medians([peer for _, peer in readings]),
         }
+        if way:
+            notes["the peer with"] = way
         return [
             replace(
                 row_of(

@@ -4,8 +4,8 @@ and the proof, before anything is measured, that both send the right bytes."""
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lab.certificate import make_certificate
 from lab.client import ask, connect
 from lab.load import Load
 from lab.ours import APPLIANCE, Ours, appliance
-from lab.peers.nginx import nginx
+from lab.peers.nginx import WAYS, nginx
 from lab.peers.varnish import varnish
 from lab.sides import Side
 from lab.world import MadePackage, make_keys, make_package
@@ -34,7 +34,7 @@ _HELD_S = 10.0
 
 @dataclass
 class Stand:
-    """Both sides, up and warm."""
+    """Both sides, up and warm; `peers` is one program by the ways it is set up."""
 
     folder: Path
     package: MadePackage
@@ -42,7 +42,7 @@ class Stand:
     server_core: int
     load_core: int
     ours: Ours
-    peer: Side
+    peers: dict[str, Side]
 
     def paths(self, kind: str) -> list[str]:
         """The files of a kind: a size, or `abr`."""
@@ -53,16 +53,25 @@ class Stand:
         """One reading of a side."""
         return await load.reading(side, given, self.load_core)
 
-    async def pairs(self, ours: Load, peer: Load) -> list[tuple[Reading, Reading]]:
-        """Readings in alternating pairs, after a second of each that does not count."""
-        for side, given in ((self.ours, ours), (self.peer, peer)):
-            await load.run(
-                side, Load(given.targets, given.connections, 1, given.tls), self.load_core
-            )
-        return await alternate(
+    @property
+    def peer(self) -> Side:
+        """The peer, in the first of its ways."""
+        return next(iter(self.peers.values()))
+
+    async def pairs(
+        self, load_of: Callable[[Side], Load], worth: Callable[[Reading], float]
+    ) -> tuple[str, list[tuple[Reading, Reading]]]:
+        """Readings in alternating pairs, ours and the peer's, in that of its ways which was worth
+        more in a reading that does not count. Returns the way, too."""
+        ours = load_of(self.ours)
+        loads = {way: load_of(side) for way, side in self.peers.items()}
+        await self.read(self.ours, ours)
+        tried = {way: worth(await self.read(self.peers[way], loads[way])) for way in loads}
+        way = max(tried, key=tried.__getitem__)
+        return way, await alternate(
             self.effort.pairs,
             lambda: self.read(self.ours, ours),
-            lambda: self.read(self.peer, peer),
+            lambda: self.read(self.peers[way], loads[way]),
         )
 
 
@@ -79,20 +88,25 @@ async def standing(against: str, effort: Effort) -> AsyncIterator[Stand]:
         keys = make_keys(folder, APPLIANCE)
         package = make_package(store, _sizes(), (RENDITION,))
         certificate = make_certificate(folder / "bench.pem")
-        peer_folder = folder / against
         async with appliance(folder, server_core, package, keys, certificate=certificate) as ours:
             suite = await ciphersuite(ours)
-            peer = (
-                nginx(
-                    peer_folder, server_core, package, store,
-                    certificate=certificate, ciphersuite=suite,
-                )
-                if against == "nginx"
-                else varnish(peer_folder, server_core, package, store)
-            )  # fmt: skip
-            async with peer as other:
-                stand = Stand(folder, package, effort, server_core, load_core, ours, other)
-                for side in (ours, other):
+            async with AsyncExitStack() as up:
+                peers: dict[str, Side] = {}
+                if against == "nginx":
+                    for way in WAYS:
+                        place = folder / f"nginx-{len(peers)}"
+                        peers[way] = await up.enter_async_context(
+                            nginx(
+                                place, server_core, package, store,
+                                certificate=certificate, ciphersuite=suite, way=way,
+                            )
+                        )  # fmt: skip
+                else:
+                    peers[""] = await up.enter_async_context(
+                        varnish(folder / against, server_core, package, store)
+                    )
+                stand = Stand(folder, package, effort, server_core, load_core, ours, peers)
+                for side in (ours, *peers.values()):
                     await verify(side, package)
                 await held(ours, package)
                 yield stand

@@ -18,10 +18,10 @@ from runtime.programs import installed
 
 _HERE = Path(__file__).parent
 _LIFE_S = 24 * 3600
-# With tcp_nopush nginx sends more small files a second, and its p99 at 256 connections is better;
-# but at 32 to 64 connections one answer of 64 KB in a hundred waits 40 ms for a delayed
-# acknowledgement. Each case gets what is better for nginx there.
-_BY_WORKER = "tcp_nopush on;"
+# With tcp_nopush nginx sends large files in less time; but where BBR paces connections, or few of
+# them are busy, an answer of 64 KB waits for a delayed acknowledgement. So it runs both ways, and a
+# case is measured against the better one.
+WAYS = ("tcp_nopush on;", "tcp_nopush off;")
 _BY_THREADS = "tcp_nopush off; aio threads;"
 
 
@@ -66,10 +66,10 @@ async def nginx(
     *,
     certificate: Path | None = None,
     ciphersuite: str = "",
-    threads: bool = False,
+    way: str = _BY_THREADS,
 ) -> AsyncIterator[Nginx]:
-    """nginx on `core`, which serves the store's files; `threads` reads them in a pool (aio).
-    `ciphersuite` is the one of TLS 1.3 that it offers. Raises Problem."""
+    """nginx on `core`, which serves the store's files, in one of WAYS or reading them in a pool of
+    threads. `ciphersuite` is the one of TLS 1.3 that it offers. Raises Problem."""
     port, tls_port = free_port(), free_port()
     secret = secrets.token_hex(8)
     tls = ""
@@ -83,7 +83,7 @@ async def nginx(
         "root": str(store),
         "secret": secret,
         "tls": tls,
-        "sending": _BY_THREADS if threads else _BY_WORKER,
+        "sending": way,
     }
     async with running(folder, core, "nginx.conf", values, port) as process:
         prefix = package.base

@@ -11,6 +11,7 @@ import pytest
 from lab.bench import Effort
 from lab.fill import bench_fill
 from lab.forgery import forged_requests, offer
+from lab.peers.nginx import WAYS
 from lab.serve import bench_serve
 from lab.stand import RENDITION, standing, verify
 from runtime.errors import Problem
@@ -45,6 +46,7 @@ def test_a_short_run_has_figures_of_both_sides() -> None:
     assert row["ours"] > 100 and row["peer"] > 100 and row["peer_name"] == "nginx"
     assert row["ratio"] == pytest.approx(row["ours"] / row["peer"], rel=0.01)
     assert 0 < row["notes"]["ours"]["p50_ms"] <= row["notes"]["ours"]["p99_ms"]
+    assert row["notes"]["the peer with"] in WAYS
     assert row["notes"]["ours"]["cpu_s_per_gb"] > 0 and row["notes"]["peer"]["cpu_s_per_gb"] > 0
 
 
