@@ -35,7 +35,7 @@ class Poller:
         self._readers: dict[int, _Call] = {}
         self._writers: dict[int, _Call] = {}
         self._known: set[int] = set()
-        self._turns: dict[int, int] = {}  # of those that had none to write: who comes when
+        self._turns: dict[int, int] = {}  # who comes when, after a turn that was too short for all
         self._loop = loop
         loop.add_reader(self._epoll.fileno(), self._turn)
 
@@ -112,5 +112,6 @@ class Poller:
                 if call is not None:
                     call()
                     if time.monotonic() > until:
-                        self._turns = {waits: turn for turn, waits in enumerate(later[at:])}
+                        order = later[at:] + later[:at]
+                        self._turns = {number: turn for turn, number in enumerate(order)}
                         return
