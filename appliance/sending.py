@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _MORE = int(socket.MSG_MORE)
 # Per turn of the loop, so that a fast reader does not starve the others; window by window. A client
-# that reads as fast as it can gets files of 4 MB as soon by windows of 640 KB as from nginx; by
-# smaller ones it waits a tenth longer, and larger ones do that, too, or cost half as much CPU again.
+# that reads as fast as it can gets files of 4 MB by windows of 640 KB as soon as from nginx; by
+# smaller ones it waits a tenth longer, and by larger ones, too, or they cost half the CPU again.
 _SEND_BYTES = 2048 * 1024
 
 
