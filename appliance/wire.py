@@ -26,7 +26,7 @@ _RECORD_BYTES = 16 * 1024  # the most that TLS puts into one
 _FEW_BYTES = 96 * 1024  # beyond, records fill segments by themselves
 _FIRST_BYTES = 64 * 1024  # given to OpenSSL at once: more to who takes it, for what is given and
 # cannot leave has to be read again
-# Plain ints: an operation of a flag of `socket` takes as long as the encryption of 8 KB.
+# Plain ints: an operation of a flag of `socket` takes half a microsecond, twenty times as long.
 _MORE, _TCP, _CORK = int(socket.MSG_MORE), int(socket.IPPROTO_TCP), int(socket.TCP_CORK)
 
 

@@ -34,7 +34,7 @@ def test_fewer_bytes_asked_for_after_a_full_socket_are_the_same_bytes(tmp_path: 
                 may_read.acquire()
                 got.extend(client.recv(64 * 1024))
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)  # a failure is told, not waited for
     reader.start()
     wire = Secure(ours, offered, memoryview(bytearray(WINDOW_BYTES + len(head))))
     while not wire.ready:
