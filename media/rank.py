@@ -113,11 +113,6 @@ class Asked(NamedTuple):
     session_id: str = ""
     network: str = ""
 
-    @property
-    def impersonal(self) -> tuple[object, ...]:
-        """What many ask alike."""
-        return self[:6]
-
 
 @dataclass(frozen=True)
 class Limits:

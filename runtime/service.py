@@ -27,7 +27,7 @@ from runtime.log import configure, logger
 if TYPE_CHECKING:
     from aiohttp import web
 
-    Express = Callable[[web.BaseRequest], web.StreamResponse | None]
+    from runtime.express import Express
 
 _GARBAGE = 20_000  # objects made before rings of them are looked for
 GRACE_S = 10.0
@@ -196,24 +196,16 @@ async def serve_http(
     """The application answers on `listen`, an address or a socket that listens already; returns its
     runner, to clean up, and its address.
 
-    `express` is asked first, before anything else is done for a request. What it answers with None,
-    or fails at, takes the usual way."""
+    `express` is asked before anything else is done for a request (`runtime.express`)."""
     from aiohttp import web  # 17 MB, which an appliance's workers can do without
+
+    from runtime.express import before
 
     sock = bind(listen) if isinstance(listen, str) else listen
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
     if express is not None:
         assert runner.server is not None
-        usual = runner.server.request_handler
-
-        async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            try:
-                answer = express(request)
-            except Exception:
-                answer = None  # the usual way tells what it is
-            return await usual(request) if answer is None else answer
-
-        runner.server.request_handler = handler
+        runner.server.request_handler = before(express, runner.server.request_handler)
     await web.SockSite(runner, sock).start()
     return runner, url_of(sock)

@@ -48,6 +48,7 @@ class Shelves:
     """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._shelves: dict[str, Shelf] = {}
         self._widest: dict[str, int] = {}  # renditions, by package
         self._shares: dict[str, dict[str, float]] = {}  # by package and appliance
@@ -76,6 +77,7 @@ class Shelves:
         for held in message.held:
             shelf.put(held)
         shelf.sequence = message.sequence
+        self.changes += 1
         self._shelves[appliance_id] = shelf
         for package_id in changed:
             self._share_anew(appliance_id, shelf, package_id)
@@ -84,6 +86,7 @@ class Shelves:
     def drop(self, appliance_id: str) -> None:
         """Nothing is known of this appliance."""
         shelf = self._shelves.pop(appliance_id, None)
+        self.changes += 1
         for package_id in shelf.packages if shelf is not None else ():
             self._take_off(appliance_id, package_id)
 

@@ -4,6 +4,7 @@ Rules that shipping players set: never an id that was not offered, never without
 DASH client that finds none of its locations stops), TTL always, RELOAD-URI absolute.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -27,12 +28,7 @@ class SteerQuery(BaseModel):
     told: str = Field("", description="Where it was last sent (by RELOAD-URI)")
 
 
-_PROTOCOLS: dict[str, Literal["hls", "dash"]] = {
-    "_HLS_pathway": "hls",
-    "_HLS_throughput": "hls",
-    "_DASH_pathway": "dash",
-    "_DASH_throughput": "dash",
-}
+_WORDS = re.compile("(?:^|&)(?:(told)|_(HLS|DASH)_(pathway|throughput))=([^&]*)")
 
 
 class PlayerWord(NamedTuple):
@@ -53,15 +49,13 @@ def player_word(raw_query: str, offered: Collection[str]) -> PlayerWord:
     request, fastest first; only one that stands alone says where it is."""
     protocol: Literal["hls", "dash"] = "hls"
     pathway = throughput = told = ""
-    for pair in raw_query.split("&"):
-        name, _, value = pair.partition("=")
-        if "%" in value:
-            value = _unquoted(value)
-        if name == "told":
+    for by_us, by_whom, what, raw in _WORDS.findall(raw_query):
+        value = _unquoted(raw) if "%" in raw else raw
+        if by_us:
             told = value
-        elif value and name in _PROTOCOLS:
-            protocol = _PROTOCOLS[name]
-            if name.endswith("pathway"):
+        elif value:
+            protocol = "hls" if by_whom == "HLS" else "dash"
+            if what == "pathway":
                 pathway = value.strip('"')
             else:
                 throughput = value.strip('"').partition(",")[0]

@@ -1,11 +1,11 @@
 """What steering counts, for Prometheus."""
 
+import collections
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 Protocol = Literal["hls", "dash"]
@@ -29,6 +29,24 @@ class _Each(Collector):
         yield family
 
 
+class _Manifests(Collector):
+    """Steering manifests given. Counted without a lock, which a `Counter` has: one thread does."""
+
+    def __init__(self) -> None:
+        self.given = collections.Counter[tuple[Protocol, Outcome]]()
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        family = CounterMetricFamily(
+            "nearcast_steering_manifests",
+            "Steering manifests given",
+            labels=["protocol", "outcome"],
+        )
+        for labels, count in sorted(self.given.items()):
+            family.add_metric(labels, count)
+        yield family
+
+
 class SteeringMetrics:
     """Counters of one process, in a registry of their own."""
 
@@ -45,13 +63,12 @@ class SteeringMetrics:
         self.plans = counter("plans", "Plans asked for", "answer")
         self.ranks = counter("ranks", "Rankings made for the control plane", "outcome")
         self.skipped = counter("skipped", "Appliances passed over in rankings", "code")
-        self._manifests = counter("manifests", "Steering manifests given", "protocol", "outcome")
-        # Looking up a child by its labels costs as much as a ranking does.
-        self._steered = cache(self._manifests.labels)
+        self._manifests = _Manifests()
+        registry.register(self._manifests)
 
     def steered(self, protocol: Protocol, outcome: Outcome) -> None:
         """A steering manifest was given."""
-        self._steered(protocol, outcome).inc()
+        self._manifests.given[protocol, outcome] += 1
 
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""

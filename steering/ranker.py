@@ -1,19 +1,44 @@
 """Rankings by all that steering knows at the moment, and their notes in the decision log."""
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from media.fleet import RankAnswer
-from media.places import Atlas, Ring
-from media.rank import Asked, Limits, Standing, demoted, order, personal, rank
+from media.places import Atlas, Place, Ring
+from media.rank import LAST_RESORT, Asked, Limits, Standing, demoted, order, personal, rank
 from steering.decision_log import DecisionLog
 from steering.decisions import Seen, decision_line
+from steering.manifests import priorities
 from steering.notices import NoticeDesk
 from steering.roster import Fleet, RosterBook
 from steering.throughput import ThroughputBook
 
-_MOST_ANSWERS = 20_000  # kept, of about 1 KB
+_MOST_QUESTIONS = 20_000  # shared, each with an answer or two of about 1 KB
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """What thousands who watch the same in the same place ask alike: where to play this package, of
+    those `offered`. With the answers that it had, by where they play who asked."""
+
+    package_id: str
+    place: Place
+    offered: tuple[str, ...]
+    answers: "dict[str | None, _Answer]" = field(default_factory=dict)
+
+    def asked(self, current: str | None, starving: bool, session_id: str, network: str) -> Asked:
+        """The question of one of them."""
+        return Asked(
+            self.package_id,
+            self.place,
+            len(self.offered),
+            current,
+            starving,
+            self.offered,
+            session_id,
+            network,
+        )
 
 
 class Ranker:
@@ -35,7 +60,7 @@ class Ranker:
         self._notices = notices
         self._paces = paces
         self._decisions = decisions
-        self._answers: dict[object, _Answer] = {}
+        self.question = lru_cache(_MOST_QUESTIONS)(Question)
 
     def rank(self, asked: Asked, now_s: float, *, thorough: bool = False) -> RankAnswer:
         """Pathways with reasons. One made for a session is noted."""
@@ -49,52 +74,61 @@ class Ranker:
         self._decisions.add(line, now_s)
         return answer
 
-    def order(self, asked: Asked, now_s: float) -> tuple[str, ...]:
-        """The ids alone, for a session that plays. It is noted when the session is to move, or has
-        nowhere to go."""
-        slow = self._paces.slow(asked.network, now_s)
-        ids = None if slow else self._recalled(asked, now_s)
-        if ids is None:
-            rings = self._rings(asked, now_s)
-            ids = order(asked, self._fleet(asked, now_s), rings)
-            if not slow:
-                self._remember(asked, rings, ids, now_s)
-        if (not ids or asked.current not in (None, ids[0])) and self._decisions.wanted:
-            self.rank(asked, now_s)
-        return ids
+    def priority(
+        self,
+        question: Question,
+        current: str | None,
+        session_id: str,
+        network: str,
+        now_s: float,
+    ) -> tuple[str, ...]:
+        """Those offered to a session that plays, the fit ones first, best first. It is noted when
+        the session is to move, or has nowhere to go."""
+        starving = self.roster.starves(session_id, question.offered)
+        alike = not (starving or self._paces.slow(network, now_s))
+        answer = question.answers.get(current) if alike else None
+        if answer is None or not self._holds(answer, question, now_s):
+            answer = self._answer(question.asked(current, starving, session_id, network), now_s)
+            if alike and not answer.personal:
+                question.answers[current] = answer
+        if answer.moves and self._decisions.wanted:
+            self.rank(question.asked(current, starving, session_id, network), now_s)
+        return answer.priority
 
-    # Thousands who watch the same in the same place ask the same, and as long as it is made of the
-    # same, the answer is the same.
-
-    def _recalled(self, asked: Asked, now_s: float) -> tuple[str, ...] | None:
-        """What somebody else was answered, if nothing that it was made of has changed."""
-        known = self._answers.get(asked.impersonal)
-        if known is None or known.held != self._held(asked):
-            return None
-        limits, draining = self._given(now_s)
-        for site, standings in known.standings:
-            if self.roster.standings(site, now_s, draining, limits) is not standings:
-                return None
-        return known.ids
-
-    def _remember(
-        self, asked: Asked, rings: Sequence[Ring], ids: tuple[str, ...], now_s: float
-    ) -> None:
-        limits, draining = self._given(now_s)
-        found = tuple(
-            (site, self.roster.standings(site, now_s, draining, limits))
-            for _, sites in rings
-            for site in sites
+    def _answer(self, asked: Asked, now_s: float) -> "_Answer":
+        rings, fleet = self._rings(asked, now_s), self._fleet(asked, now_s)
+        ids = order(asked, fleet, rings)
+        sites = [(site, fleet.at(site)) for _, sites in rings for site in sites]
+        assert asked.only is not None
+        return _Answer(
+            # Where the last resort was offered, it comes before those that are unfit.
+            priority=priorities((*ids, LAST_RESORT), asked.only),
+            moves=not ids or asked.current not in (None, ids[0]),
+            personal=any(personal(one) for _, standings in sites for one in standings),
+            edition=self.roster.edition(now_s),
+            draining=self._notices.board.draining,
+            sites=sites,
+            known=self._known(asked.package_id, asked.only),
         )
-        if any(personal(one) for _, standings in found for one in standings):
-            return
-        if len(self._answers) >= _MOST_ANSWERS:
-            self._answers.clear()
-        self._answers[asked.impersonal] = _Answer(ids, found, self._held(asked))
 
-    def _held(self, asked: Asked) -> tuple[float | None, ...]:
-        shares = self.roster.shelves.shares(asked.package_id)
-        return tuple(map(shares.get, asked.only or ())) if shares else ()
+    def _holds(self, answer: "_Answer", question: Question, now_s: float) -> bool:
+        """Nothing that the answer was made of has changed."""
+        edition = self.roster.edition(now_s)
+        if answer.edition == edition and answer.draining is self._notices.board.draining:
+            return True
+        limits, draining = self._given(now_s)
+        if answer.known != self._known(question.package_id, question.offered):
+            return False
+        for site, standings in answer.sites:
+            if self.roster.standings(site, now_s, draining, limits) is not standings:
+                return False
+        answer.edition, answer.draining = edition, draining
+        return True
+
+    def _known(self, package_id: str, offered: Sequence[str]) -> "_Known":
+        shares = self.roster.shelves.shares(package_id)
+        held = tuple(map(shares.get, offered)) if shares else ()
+        return self.roster.sites_of(offered), held
 
     def _given(self, now_s: float) -> tuple[Limits, Set[str]]:
         limits = self._blind if self.roster.blind(now_s) else self._limits
@@ -110,7 +144,19 @@ class Ranker:
         return demoted(rings, slow) if slow else rings
 
 
-class _Answer(NamedTuple):
-    ids: tuple[str, ...]
-    standings: tuple[tuple[str, tuple[Standing, ...]], ...]  # by site
-    held: tuple[float | None, ...]
+_Known = tuple[tuple[str, ...], tuple[float | None, ...]]
+"""Where those offered stand, and the share of the package that each holds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Answer:
+    """It holds as long as all of this is as it was. `moves`: who asked is to play elsewhere.
+    `personal`: another may be answered otherwise."""
+
+    priority: tuple[str, ...]
+    moves: bool
+    personal: bool
+    edition: int
+    draining: Set[str]
+    sites: list[tuple[str, tuple[Standing, ...]]]
+    known: "_Known"

@@ -71,9 +71,9 @@ class RosterBook:
         self._recovery_s = recovery_s
         self._records: dict[str, Record] = {}
         self._by_site: dict[str, list[str]] = {}
-        self._blind, self._looked_s = False, -math.inf
+        self._blind, self._looked_s, self._looks = False, -math.inf, 0
         self._hears_since_s: float | None = None
-        self._views: dict[str, _View] = {}  # by site
+        self._views: dict[str, _View] = {}  # by site, since the last look
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
         self._others: dict[str, dict[str, int]] = {}  # the same of other instances, counted
         self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
@@ -87,7 +87,7 @@ class RosterBook:
             raise Problem("invalid_field", f"No appliance may be called {LAST_RESORT!r}.")
         if report.site not in self._atlas.sites:
             raise Problem("invalid_field", f"site: steering knows no site {report.site!r}.")
-        self.blind(now_s)
+        self._look(now_s)
         known = self.get(report.appliance_id)
         if (
             known is not None
@@ -143,7 +143,7 @@ class RosterBook:
         """A session was sent there. It counts as load until the appliance's next report: once,
         however often its player asks."""
         if appliance_id in self._records:
-            self._views.pop(self._records[appliance_id].report.site, None)
+            self._news_of(self._records[appliance_id].report.site)
             sessions = self._assigned.setdefault(appliance_id, set())
             if len(sessions) < MAX_ASSIGNED:
                 sessions.add(session_id)
@@ -156,7 +156,7 @@ class RosterBook:
     def hear_assigned(self, instance: str, counts: Mapping[str, int]) -> None:
         """So many sessions were sent there by another instance, by its latest word."""
         self._others[instance] = dict(counts)
-        self._views.clear()
+        self._look_anew()
 
     def forget_instances(self, alive: Collection[str]) -> None:
         """Other instances than these say nothing any more."""
@@ -213,12 +213,19 @@ class RosterBook:
     ) -> tuple[Standing, ...]:
         """How the appliances of a site stand. They are looked at once a second, and when there is
         news of them, not for every viewer."""
+        self._look(now_s)
         view = self._views.get(site)
         given = (limits, draining)
-        if view is None or view.given != given or not 0 <= now_s - view.at_s < _LOOK_S:
+        if view is None or view.given != given:
             group = [self.candidate(one, now_s, one in draining) for one in self.at_site(site)]
-            view = self._views[site] = _View(given, now_s, standings(group, limits))
+            view = self._views[site] = _View(given, standings(group, limits))
         return view.standings
+
+    def edition(self, now_s: float) -> int:
+        """Another one whenever anything may have changed of how appliances stand or what they
+        hold."""
+        self._look(now_s)
+        return self._looks + self.shelves.changes  # neither ever falls
 
     def everyone(self, now_s: float, draining: Collection[str]) -> list[Candidate]:
         """The whole fleet."""
@@ -245,11 +252,7 @@ class RosterBook:
 
     def blind(self, now_s: float) -> bool:
         """So much of the fleet has fallen silent at once that it is likelier to be us."""
-        if not 0 <= now_s - self._looked_s < _LOOK_S:
-            ages = (_age_s(record, now_s) for record in self._records.values())
-            self._blind, self._looked_s = vanished(ages, self._report_timeout_s), now_s
-            if self._blind or self._hears_since_s is None:
-                self._hears_since_s = now_s
+        self._look(now_s)
         return self._blind
 
     def entries(self, now_s: float, draining: Collection[str]) -> Roster:
@@ -294,6 +297,23 @@ class RosterBook:
             doubt == "failing",
         )
 
+    def _look(self, now_s: float) -> None:
+        if 0 <= now_s - self._looked_s < _LOOK_S:
+            return
+        self._look_anew()
+        ages = (_age_s(record, now_s) for record in self._records.values())
+        self._blind, self._looked_s = vanished(ages, self._report_timeout_s), now_s
+        if self._blind or self._hears_since_s is None:
+            self._hears_since_s = now_s
+
+    def _look_anew(self) -> None:
+        self._views.clear()
+        self._looks += 1
+
+    def _news_of(self, site: str) -> None:
+        self._views.pop(site, None)
+        self._looks += 1
+
     def _admits(self, record: Record, now_s: float) -> float:
         """The share of viewers that it takes: of one that is back more and more."""
         back_for_s = now_s - record.back_s
@@ -316,10 +336,10 @@ class RosterBook:
         if known is None or known.report.site != site:
             if known is not None:
                 self._by_site[known.report.site].remove(appliance_id)
-                self._views.pop(known.report.site, None)
+                self._news_of(known.report.site)
             insort(self._by_site.setdefault(site, []), appliance_id)
         self._records[appliance_id] = record
-        self._views.pop(site, None)
+        self._news_of(site)
         self._assigned.pop(appliance_id, None)
         for counts in self._others.values():
             counts.pop(appliance_id, None)
@@ -339,7 +359,7 @@ class RosterBook:
     def _drop(self, appliance_id: str) -> None:
         record = self._records.pop(appliance_id)
         self._by_site[record.report.site].remove(appliance_id)
-        self._views.pop(record.report.site, None)
+        self._news_of(record.report.site)
         self._assigned.pop(appliance_id, None)
         self._starving.pop(appliance_id, None)
         self.shelves.drop(appliance_id)
@@ -380,10 +400,9 @@ class Fleet:
 
 
 class _View(NamedTuple):
-    """How a site stood at a time, with these limits and drains."""
+    """How a site stood, with these limits and drains."""
 
     given: tuple[Limits, Set[str]]
-    at_s: float
     standings: tuple[Standing, ...]
 
 

@@ -133,7 +133,10 @@ class SteeringSettings(Settings):
         description="For this long appliances that come back obey a purge, and its job is known",
     )
     cors_origin: str = Field(
-        "*", max_length=200, description="Pages that may read steering manifests"
+        "*",
+        max_length=200,
+        pattern=r"^[!-~]+$",  # it becomes a header
+        description="Pages that may read steering manifests",
     )
     default_region: str = Field(
         "", description="Region of viewers whose network no site serves; empty: the first region"

@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from media.places import Place
-from media.rank import LAST_RESORT, Asked
 from runtime.api import Call, problem_response
 from runtime.errors import Problem
+from runtime.express import Whole, head_of
 from steering.contexts import Context, Contexts
 from steering.doubts import Left
 from steering.manifests import PlayerWord, manifest, player_word, priorities, ttl
 from steering.metrics import Outcome, SteeringMetrics
-from steering.ranker import Ranker
+from steering.ranker import Question, Ranker
 from steering.settings import SteeringSettings
 from steering.throughput import ThroughputBook
 
@@ -30,10 +29,10 @@ _REMEMBERED = 20_000
 
 
 class Viewer(NamedTuple):
-    """A session that plays, and where its viewer is."""
+    """A session that plays, and what its viewer asks alike with others."""
 
     context: Context
-    place: Place
+    question: Question
     network: str
 
 
@@ -66,6 +65,7 @@ class SteerDesk:
             "Cache-Control": "no-store",
             "Access-Control-Allow-Origin": settings.cors_origin,
         }
+        self._head = head_of(self._headers)
 
     def stand_at(self, public_url: str) -> None:
         """This is where players find us."""
@@ -75,19 +75,20 @@ class SteerDesk:
         """Where the session with this token asks."""
         return self._prefix + token
 
-    def express(self, request: web.BaseRequest) -> web.Response | None:
+    def express(self, request: web.BaseRequest) -> Whole | None:
         """The answer to a genuine question, before any router has looked at it."""
         target = request.raw_path
         if request.method != "GET" or not target.startswith(_PATH):
             return None
         token, _, raw_query = target[len(_PATH) :].partition("?")
-        return self._respond(token, raw_query)
+        return Whole(self._head, self._answer(token, raw_query))
 
     async def steer(self, call: Call) -> web.Response:
         """Always 200 with a whole document, except for tokens that are not ours: those name no
         pathways to answer with."""
         try:
-            return self._respond(call.path["token"], call.request.rel_url.raw_query_string)
+            body = self._answer(call.path["token"], call.request.rel_url.raw_query_string)
+            return web.Response(body=body, headers=self._headers)
         except Problem as problem:
             return self._for_pages(problem_response(problem, call.request_id))
 
@@ -99,11 +100,6 @@ class SteerDesk:
         response.headers["Access-Control-Max-Age"] = "86400"
         return self._for_pages(response)
 
-    def _respond(self, token: str, raw_query: str) -> web.Response:
-        viewer = self._viewer(token)
-        word = player_word(raw_query, viewer.context.offered)
-        return web.Response(body=self._answer(token, viewer, word), headers=self._headers)
-
     def _for_pages(self, response: web.Response) -> web.Response:
         response.headers["Access-Control-Allow-Origin"] = self._settings.cors_origin
         return response
@@ -113,13 +109,15 @@ class SteerDesk:
         atlas = self._ranker.atlas
         region = context.region if context.region in atlas.regions else None
         place = atlas.place(context.client, region)
-        return Viewer(context, place, atlas.network(context.client or ""))
+        question = self._ranker.question(context.package_id, place, context.offered)
+        return Viewer(context, question, atlas.network(context.client or ""))
 
-    def _answer(self, token: str, viewer: Viewer, word: PlayerWord) -> bytes:
-        context, now_s = viewer.context, self._now_s()
+    def _answer(self, token: str, raw_query: str) -> bytes:
+        viewer, now_s = self._viewer(token), self._now_s()
+        context = viewer.context
+        word = player_word(raw_query, context.offered)
         self._learn(viewer, word, now_s)
-        ranked, outcome = self._ranked(viewer, word.current, now_s)
-        priority = priorities(ranked, context.offered)
+        priority, outcome = self._priority(viewer, word.current, now_s)
         if word.current is not None and priority[0] != word.current:
             self._ranker.roster.assign(priority[0], context.session_id)
         self._metrics.steered(word.protocol, outcome)
@@ -141,24 +139,14 @@ class SteerDesk:
         if word.told and word.told != word.current and word.told in context.offered:
             roster.doubts.hear(Left(word.told, context.session_id, network, now_s))
 
-    def _ranked(
+    def _priority(
         self, viewer: Viewer, current: str | None, now_s: float
     ) -> tuple[tuple[str, ...], Outcome]:
-        """Those offered that are fit, best first."""
-        context = viewer.context
+        """Those offered, best first."""
+        context, ranker = viewer.context, self._ranker
         if context.expires_s <= now_s:
-            return (), "expired"  # its tokens open nothing: not worth a ranking
-        if self._ranker.roster.waits_for(context.offered, now_s):
-            return () if current is None else (current,), "left"
-        asked = Asked(
-            context.package_id,
-            viewer.place,
-            len(context.offered),
-            current,
-            self._ranker.roster.starves(context.session_id, context.offered),
-            context.offered,
-            context.session_id,
-            viewer.network,
-        )
-        # Where the last resort was offered, it comes before those that are unfit.
-        return (*self._ranker.order(asked, now_s), LAST_RESORT), "ranked"
+            return context.offered, "expired"  # its tokens open nothing: not worth a ranking
+        if ranker.roster.waits_for(context.offered, now_s):
+            return priorities((current,) if current else (), context.offered), "left"
+        question, network = viewer.question, viewer.network
+        return ranker.priority(question, current, context.session_id, network, now_s), "ranked"

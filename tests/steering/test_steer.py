@@ -172,7 +172,7 @@ async def test_a_handler_that_fails_answers_with_an_id_and_a_line_in_the_log(
         await fleet.everyone_reports()
         answer = await fleet.rank(region="north", session_id=session_id())
         assert answer.steering_url is not None
-        monkeypatch.setattr("steering.steer.priorities", lambda *_: ())
+        monkeypatch.setattr("steering.ranker.priorities", lambda *_: ())
         status, raw, headers = await fleet.ask("GET", answer.steering_url.removeprefix(fleet.url))
         assert (status, json.loads(raw)["code"]) == (500, "internal")
         assert headers["X-Request-Id"]
