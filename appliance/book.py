@@ -103,11 +103,15 @@ class Book:
 
     def path(self, key: str) -> Path:
         """Where a held file is now; it may move while it is new: `Folders.paths` tells whereto."""
+        return Path(self.where(key))
+
+    def where(self, key: str) -> str:
+        """The same as a text, once a fill."""
         slot = self.find(key)
         if slot == NIL:
-            return Path(self.folders.final(self.folders.places(key)[0], key))
-        fresh = bool(self.index.flags[slot] & FRESH)
-        return self.stock_of(slot).shelf.path(key, fresh=fresh)
+            return self.folders.final(self.folders.places(key)[0], key)
+        place = self.folders.new if self.index.flags[slot] & FRESH else self.folders.final
+        return place(self.stock_of(slot).shelf.number, key)
 
     def find(self, key: str) -> int:
         """The slot of a file in a folder in service, or NIL."""

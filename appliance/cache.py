@@ -140,7 +140,7 @@ class Cache(Book):
         name = f"{self._boot}-{self._number}"
         try:
             await self._make_room(stock, size)
-            path, descriptor = stock.shelf.land(name, key)
+            path, descriptor = stock.shelf.land(name, key, size)
         except BaseException as error:
             stock.landing_bytes -= size
             if isinstance(error, OSError):
@@ -154,7 +154,7 @@ class Cache(Book):
         over = stock.claimed_bytes - stock.budget_bytes
         if over > stock.ration.evictable_bytes:
             raise Problem("cache_full", retry_after_s=2)  # others are landing; nothing need leave
-        short = stock.shelf.free_bytes() < size  # somebody else uses the disk, too
+        short = not stock.shelf.has_room(size)  # somebody else uses the disk, too
         if short or over > 0:
             self.evict(stock, max(over, size if short else 0))
         if stock.excess_bytes() > 0:
@@ -394,15 +394,18 @@ class Cache(Book):
                     stock.shelf.unlink(key, fresh=fresh)
         return False
 
-    def settle(self, stock: Stock, slot: int) -> None:
-        """A file that has been synced is in its final place."""
-        key = self.index.key(slot)
-        try:
-            stock.shelf.settle(key)
-        except FileNotFoundError:  # someone has been at the folder
-            self.remove([key])
-            return
-        self.index.flags[slot] &= ~FRESH
+    def settle(self, stock: Stock, slots: Iterable[int]) -> None:
+        """Files that have been synced are in their final places."""
+        left: dict[str, None] = {}
+        for slot in slots:
+            key = self.index.key(slot)
+            try:
+                left[stock.shelf.settle(key)] = None
+                self.index.flags[slot] &= ~FRESH
+            except FileNotFoundError:  # someone has been at the folder
+                self.remove([key])
+            stock.synced.discard(slot)
+        stock.shelf.tidy(left)
 
     # When a folder fails.
 

@@ -3,13 +3,12 @@
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from appliance.early_fills import EarlyFills
 from appliance.fill import Fill, Fills
 from appliance.home import Asker
-from appliance.link import is_behind, say
+from appliance.link import Line
 from appliance.want import FileWant
 
 
@@ -19,7 +18,7 @@ class WorkerDesk:
     def __init__(
         self,
         fills: Fills,
-        place: Callable[[str], Path],
+        where: Callable[[str], str],
         touch: Callable[[str], None],
         early: EarlyFills,
         hear: Callable[[list[list[str]]], object] = lambda notes: None,
@@ -31,15 +30,16 @@ class WorkerDesk:
         self._hear_answers = hear_answers
         self._early = early
         self._fills = fills
-        self._place = place
+        self._where = where
         self._touch = touch
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers one worker until it leaves."""
-        watched: list[tuple[Fill, Callable[[Fill], None]]] = []
+        watched: dict[int, tuple[Fill, Callable[[Fill], None]]] = {}  # by the worker's number
+        line = Line(writer)
         try:
-            async for line in reader:
-                message = json.loads(line)
+            async for raw in reader:
+                message = json.loads(raw)
                 for key in message.get("touch", ()):
                     self._touch(key)
                     self._early.used(key)
@@ -52,18 +52,17 @@ class WorkerDesk:
                 if "early" in message:
                     self._early.hear(message["early"])
                 if "need" in message:
-                    watched = [pair for pair in watched if not pair[0].ended]
                     want, asker = FileWant(*message["want"]), Asker(message["asker"])
                     trace = message.get("trace", "")
-                    watched += self._bring(message["need"], want, asker, trace, writer)
+                    self._bring(message["need"], want, asker, trace, line, watched)
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass
         finally:
-            for fill, watcher in watched:
+            for fill, watcher in watched.values():
                 if watcher in fill.watchers:
                     fill.watchers.remove(watcher)
-            writer.close()
+            line.close()
 
     def _bring(
         self,
@@ -71,26 +70,28 @@ class WorkerDesk:
         want: FileWant,
         asker: Asker,
         trace: str,
-        writer: asyncio.StreamWriter,
-    ) -> list[tuple[Fill, Callable[[Fill], None]]]:
+        line: Line,
+        watched: "dict[int, tuple[Fill, Callable[[Fill], None]]]",
+    ) -> None:
         fill = self._fills.join(want, asker, trace=trace)
         self._early.used(want.key)
 
         def tell(fill: Fill) -> None:
-            if not fill.ended and is_behind(writer):
+            if fill.ended:
+                watched.pop(number, None)
+            elif line.is_behind:
                 return  # the next word says as much, and more
-            say(writer, {"id": number, **self._state(fill)})
+            line.say({"id": number, **self._state(fill)})
 
         if fill.ended or fill.landing is not None:
             tell(fill)
-        if fill.ended:
-            return []
-        fill.watchers.append(tell)
-        return [(fill, tell)]
+        if not fill.ended:
+            fill.watchers.append(tell)
+            watched[number] = fill, tell
 
     def _state(self, fill: Fill) -> dict[str, Any]:
         if fill.held:
-            return {"held": str(self._place(fill.want.key))}
+            return {"held": self._where(fill.want.key)}
         if fill.problem is not None:
             return {"failed": fill.problem.code, "retry_s": fill.problem.retry_after_s}
         assert fill.landing is not None

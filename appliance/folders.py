@@ -10,7 +10,7 @@ the first of them that could take it when it came, so who looks for one tries th
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,14 +73,16 @@ class Folders:
             scores.append((math.log(chance) / max(1, share.budget_bytes), number))
         return [number for _, number in sorted(scores, reverse=True)]
 
-    def paths(self, key: str, out: int = 0) -> list[str]:
+    def paths(self, key: str, out: int = 0) -> Iterator[str]:
         """Where a reader looks, in turn; `out` has a bit set for each folder out of service
         (Board.folders_out). A file moves from its new place to its final one and never back: so
         who looked into both and then into the final ones again has missed nothing."""
         numbers = [number for number in self.places(key) if not out >> number & 1]
-        finals = [self._finals[number] + key for number in numbers]
-        news = [self._news[number] + key for number in numbers]
-        return [*(path for pair in zip(finals, news, strict=True) for path in pair), *finals]
+        for number in numbers:
+            yield self._finals[number] + key
+            yield self._news[number] + key
+        for number in numbers:
+            yield self._finals[number] + key
 
     def final(self, number: int, key: str) -> str:
         """The file's place when it is on the disk."""

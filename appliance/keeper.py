@@ -103,7 +103,7 @@ class Keeper:
             self.fills.sources = [StoreSource(self._store)]
             desk = WorkerDesk(
                 self.fills,
-                self.cache.path,
+                self.cache.where,
                 self.cache.touch,
                 self.early,
                 lambda notes: self.watch.hear(notes, time.time()),

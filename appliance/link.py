@@ -116,7 +116,7 @@ class KeeperLink:
         self._path = socket_path
         self._find = find
         self._load = load
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: Line | None = None
         self._arrivals: dict[int, Arrival] = {}
         self._by_key: dict[tuple[str, Asker], Arrival] = {}
         self._number = 0
@@ -126,9 +126,8 @@ class KeeperLink:
         while True:
             try:
                 with reachable(self._path) as path:
-                    reader, self._writer = await asyncio.open_unix_connection(
-                        path, limit=MAX_LINE_BYTES
-                    )
+                    reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
+                self._line = Line(writer)
                 connected()
                 async for line in reader:
                     self._take(json.loads(line))
@@ -136,9 +135,9 @@ class KeeperLink:
             except (OSError, ValueError) as error:
                 logger().warning("keeper_away", why=str(error))
             finally:
-                if self._writer is not None:
-                    self._writer.close()
-                    self._writer = None
+                if self._line is not None:
+                    self._line.close()
+                    self._line = None
                 for number in list(self._arrivals):
                     self._take({"id": number, "failed": "unavailable", "retry_s": 1})
             await asyncio.sleep(_RECONNECT_S)
@@ -151,7 +150,7 @@ class KeeperLink:
         if arrival is None:
             arrival = Arrival(want, asker, self._find)
             self._number += 1
-            if self._writer is None or self._writer.is_closing():
+            if self._line is None or self._line.is_closing:
                 arrival.failed, arrival.retry_s = "unavailable", 1
                 return arrival
             self._arrivals[self._number] = arrival
@@ -162,7 +161,7 @@ class KeeperLink:
             message = {"need": self._number, "want": list(want), "asker": asker}
             if trace:
                 message["trace"] = trace
-            say(self._writer, message)
+            self._line.say(message)
         return arrival
 
     def brings(self, want: FileWant, asker: Asker) -> bool:
@@ -173,30 +172,30 @@ class KeeperLink:
         """Players have said this (`quality.Notes`). While the keeper does not listen, it learns
         less."""
         for part in notes:
-            if self._writer is not None and not is_behind(self._writer):
-                say(self._writer, {"players": part})
+            if self._line is not None and not self._line.is_behind:
+                self._line.say({"players": part})
 
     def answers(self, records: list[Record]) -> None:
         """These are some of what was answered. While the keeper does not listen, it learns less."""
-        if self._writer is not None and not is_behind(self._writer):
-            say(self._writer, {"answers": records})
+        if self._line is not None and not self._line.is_behind:
+            self._line.say({"answers": records})
 
     def early(self, wishes: list[Wish]) -> None:
         """Sessions will want these files. While the keeper does not listen, it learns less."""
-        if wishes and self._writer is not None and not is_behind(self._writer):
-            say(self._writer, {"early": [[wish.reason, *wish.want] for wish in wishes]})
+        if wishes and self._line is not None and not self._line.is_behind:
+            self._line.say({"early": [[wish.reason, *wish.want] for wish in wishes]})
 
     def served(self, viewed: Viewed) -> None:
         """Viewers took this. While the keeper does not listen, it is kept for later."""
-        if self._writer is not None and not is_behind(self._writer):
+        if self._line is not None and not self._line.is_behind:
             for part in viewed.take():
-                say(self._writer, {"served": part})
+                self._line.say({"served": part})
 
     def touch(self, keys: list[str]) -> None:
         """These files were served. While the keeper does not listen, it learns less."""
-        if self._writer is not None and not is_behind(self._writer):
+        if self._line is not None and not self._line.is_behind:
             for start in range(0, len(keys), 1000):
-                say(self._writer, {"touch": keys[start : start + 1000]})
+                self._line.say({"touch": keys[start : start + 1000]})
 
     def _take(self, message: dict[str, Any]) -> None:
         arrival = self._arrivals.get(message["id"])
@@ -214,15 +213,44 @@ class KeeperLink:
             self._by_key.pop((arrival.want.key, arrival.asker), None)
 
 
-def say(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-    """Sends a line. Who has gone gets none: uvloop would raise, in the midst of a fill."""
-    if not writer.is_closing():
-        writer.write(json.dumps(message).encode() + b"\n")
+class Line:
+    """The way to the other end. What is said in one turn of the event loop leaves at its end, in
+    one write: each would wake the other process, which may have to share this one's core."""
 
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._said: list[str] = []
+        self._said_bytes = 0
 
-def is_behind(writer: asyncio.StreamWriter) -> bool:
-    """The other end has not read for a while: only what must be told is told."""
-    return writer.transport.get_write_buffer_size() > _BEHIND_BYTES
+    def say(self, message: dict[str, Any]) -> None:
+        """The other end hears it soon, if it is still there."""
+        if not self._said:
+            self._loop.call_soon(self._send)
+        text = json.dumps(message)
+        self._said.append(text)
+        self._said_bytes += len(text)
+
+    def _send(self) -> None:
+        if not self._writer.is_closing():  # uvloop would raise
+            self._writer.write("\n".join((*self._said, "")).encode())
+        self._said.clear()
+        self._said_bytes = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """The other end has not read for a while: only what must be told is told."""
+        waiting_bytes = self._writer.transport.get_write_buffer_size()
+        return waiting_bytes + self._said_bytes > _BEHIND_BYTES
+
+    @property
+    def is_closing(self) -> bool:
+        """Nothing is heard at the other end any more."""
+        return self._writer.is_closing()
+
+    def close(self) -> None:
+        """The other end sees that we have left."""
+        self._writer.close()
 
 
 @contextmanager

@@ -23,13 +23,16 @@ the same reason packages are told to keep apart from each other (`_spread`).
 
 import asyncio
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,7 +50,12 @@ _TRIES = 100  # another thread may remove an empty directory as often as one is 
 _THREADS = 4  # a sync, a scan, an eviction and a scrub at once
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS and its counterpart (linux/fs.h)
 _TOP_DIRECTORY = 0x00020000  # FS_TOPDIR_FL
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE (linux/falloc.h): what was not written is not read, either
+_WORTH_ALLOCATING = 64 * 1024
+_CANNOT = (errno.EOPNOTSUPP, errno.ENOSYS)
+_LOOK_S = 0.1  # so long a disk is taken to be as full as it was, but for what has landed
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 T = TypeVar("T")
 
 
@@ -84,6 +92,7 @@ class Shelf:
         self.folder = folders.shares[number].path
         self._folders = folders
         self._new = self.folder / NEW / folders.boot_id
+        self._free_bytes, self._looked_s = 0, -math.inf
         # Of its own: a disk that hangs must not take the threads that others need.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"shelf-{number}")
 
@@ -132,10 +141,13 @@ class Shelf:
             return None
         return promise if promise.stopped or promise.boot_id == self._folders.boot_id else None
 
-    def free_bytes(self) -> int:
-        """What the disk still takes."""
-        disk = os.statvfs(self.folder)
-        return disk.f_bavail * disk.f_frsize
+    def has_room(self, size: int) -> bool:
+        """The disk takes so many bytes, as far as it said a moment ago."""
+        now_s = time.monotonic()
+        if self._free_bytes < size or now_s - self._looked_s > _LOOK_S:
+            disk = os.statvfs(self.folder)
+            self._free_bytes, self._looked_s = disk.f_bavail * disk.f_frsize, now_s
+        return self._free_bytes >= size
 
     def probe(self) -> None:
         """The disk takes a file, keeps it and gives it back. Raises OSError if not."""
@@ -153,8 +165,21 @@ class Shelf:
         place = self._folders.new if fresh else self._folders.final
         return Path(place(self.number, key))
 
-    def land(self, name: str, key: str) -> tuple[str, int]:
-        """A new file for what becomes `key`, with a descriptor open for writing and reading."""
+    def land(self, name: str, key: str, size: int) -> tuple[str, int]:
+        """A new file for what becomes `key`, with a descriptor open for writing and reading. The
+        disk has its space from now on, where it can: in one piece, and for less than block by block
+        at each write."""
+        path, descriptor = self._create(name, key)
+        if size >= _WORTH_ALLOCATING and _libc.fallocate(descriptor, _KEEP_SIZE, 0, size) != 0:
+            number = ctypes.get_errno()
+            if number not in _CANNOT:
+                os.close(descriptor)
+                Path(path).unlink()
+                raise OSError(number, os.strerror(number))
+        self._free_bytes -= size
+        return path, descriptor
+
+    def _create(self, name: str, key: str) -> tuple[str, int]:
         folder = self._folders.new(self.number, key).rpartition("/")[0]
         path = f"{folder}/.{name}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -186,11 +211,17 @@ class Shelf:
         finally:
             os.close(descriptor)
 
-    def settle(self, key: str) -> None:
-        """The file, which has been synced, is in its final place."""
-        source = self.path(key, fresh=True)
-        _move(source, self.path(key, fresh=False))
-        _remove_empty(source.parent, self._new)
+    def settle(self, key: str) -> str:
+        """The file, which has been synced, is in its final place. Returns the folder that it has
+        left, for `tidy`."""
+        source = self._folders.new(self.number, key)
+        _move(source, self._folders.final(self.number, key))
+        return source.rpartition("/")[0]
+
+    def tidy(self, folders: Iterable[str]) -> None:
+        """Those that files have left are gone, if they are empty."""
+        for folder in folders:
+            _remove_empty(Path(folder), self._new)
 
     def unlink(self, key: str, *, fresh: bool) -> int | None:
         """The file is gone. Returns its inode, None if it was gone before."""
@@ -259,7 +290,7 @@ class Shelf:
                         wrong += 1
                         continue
                     with suppress(FileNotFoundError):  # purged meanwhile
-                        _move(path, final)
+                        _move(str(path), str(final))
                         right += 1
             shutil.rmtree(top, ignore_errors=True)
         return right, wrong
@@ -298,18 +329,18 @@ def _is_right(path: Path) -> bool:
         return False
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: str, target: str) -> None:
     for _ in range(_TRIES):
         try:
-            source.rename(target)
+            os.rename(source, target)  # noqa: PTH104 (once a fill)
         except FileNotFoundError:
-            if not source.exists():
+            if not Path(source).exists():
                 raise
             with suppress(FileNotFoundError):
-                target.parent.mkdir(parents=True, exist_ok=True)
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
         else:
             return
-    raise OSError(f"the folder of {target.name} does not stay")
+    raise OSError(f"the folder of {target} does not stay")
 
 
 def _spread(top: Path) -> None:

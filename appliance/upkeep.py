@@ -97,9 +97,7 @@ class Upkeep:
 
     async def _settle(self, stock: Stock) -> None:
         while stock.synced:
-            for slot in list(islice(stock.synced, _SETTLED_AT_ONCE)):
-                self._cache.settle(stock, slot)
-                stock.synced.discard(slot)
+            self._cache.settle(stock, list(islice(stock.synced, _SETTLED_AT_ONCE)))
             await asyncio.sleep(0)
 
     async def revive(self) -> None:

@@ -77,7 +77,7 @@ class Inside:
         given = ApplianceSettings.model_validate({"early_fills": 0, **settings})
         self.draining = False
         self.early = EarlyFills(self.fills, self.board, given.early_fills, lambda: self.draining)
-        self.desk = WorkerDesk(self.fills, self.cache.path, self.cache.touch, self.early)
+        self.desk = WorkerDesk(self.fills, self.cache.where, self.cache.touch, self.early)
         self.desk_socket = folder / "desk"
         self.worker = Worker(
             "north-1", 0, [Door(listener, Plain)], None, folder, folders,

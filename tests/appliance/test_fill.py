@@ -1,6 +1,7 @@
 """Fills: single flight, sources that lie, stall and break, and a cache that keeps its budget."""
 
 import asyncio
+import ctypes
 import errno
 import os
 import time
@@ -10,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+import appliance.shelf
 from appliance.board import Board, Word
 from appliance.cache import Cache
 from appliance.fill import Fill, Fills, Home
@@ -250,17 +252,49 @@ async def test_unlinked_bytes_count_until_workers_have_let_go(cache: Cache, tmp_
     assert cache.used_bytes == 0
 
 
+def refusing(number: int) -> Callable[..., int]:
+    """fallocate(2) on a disk that answers with this error."""
+
+    def fallocate(*_: object) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    return fallocate
+
+
+@pytest.mark.parametrize("late", [False, True])
 async def test_a_full_disk_is_said_and_leaves_nothing(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    if late:
+        monkeypatch.setattr(os, "pwrite", full)
+    else:
+        monkeypatch.setattr(appliance.shelf._libc, "fallocate", refusing(errno.ENOSPC))
     with pytest.raises(Problem) as problem:
         await fills_from(cache, Given("store", SMALL)).join(want_of(SMALL)).wait()
     assert problem.value.code == "disk_full" and not cache.disk_ok
     assert cache.used_bytes == 0 and landing_files(cache) == []
+
+
+async def test_a_file_has_its_space_before_its_bytes(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is read of it that was not written. Where a disk cannot do so, it comes too."""
+    go_on = asyncio.Event()
+    fill = fills_from(cache, Given("store", LARGE[:1000], go_on, LARGE[1000:])).join(want_of(LARGE))
+    while fill.landed == 0:  # noqa: ASYNC110 (nobody is told of so few)
+        await asyncio.sleep(0)
+    (landing,) = landing_files(cache)
+    status = landing.stat()
+    assert status.st_size == 1000 and status.st_blocks * 512 >= len(LARGE)
+    go_on.set()
+    await fill.wait()
+    monkeypatch.setattr(appliance.shelf._libc, "fallocate", refusing(errno.EOPNOTSUPP))
+    await fills_from(cache, Given("store", LARGE)).join(want_of(LARGE, "2.m4s")).wait()
+    assert cache.path("pkg_x/v/2.m4s").read_bytes() == LARGE
 
 
 async def test_a_restart_finds_everything_again(cache: Cache, tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ def test_a_reader_looks_in_that_order_and_ends_where_files_end() -> None:
     folders, key = folders_of(a=1, b=1), "pkg_x/v/1.m4s"
     first, second = ("/a", "/b") if folders.places(key)[0] == 0 else ("/b", "/a")
     new = f".new/boot/{key}"
-    assert folders.paths(key) == [
+    assert list(folders.paths(key)) == [
         f"{first}/{key}", f"{first}/{new}", f"{second}/{key}", f"{second}/{new}",
         f"{first}/{key}", f"{second}/{key}",
     ]  # fmt: skip
-    assert folders.paths(key, out=0b10) == [f"/a/{key}", f"/a/{new}", f"/a/{key}"]
-    assert folders.paths(key, out=0b11) == []
+    assert list(folders.paths(key, out=0b10)) == [f"/a/{key}", f"/a/{new}", f"/a/{key}"]
+    assert list(folders.paths(key, out=0b11)) == []
 
 
 def test_shares_of_the_setting() -> None:

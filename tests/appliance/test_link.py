@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import socket
 from pathlib import Path
 
 from appliance.home import Asker
-from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink, reachable
+from appliance.link import MAX_LINE_BYTES, Arrival, KeeperLink, Line, reachable
 from appliance.load import WorkerLoad
 from appliance.open_file import OpenFile
 from appliance.tally import TALLY_WORDS
@@ -32,8 +33,10 @@ async def test_a_keeper_that_hangs_is_told_less(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         for _ in range(200):
             link.touch([f"pkg_x/v-avc-720/{number}.m4s" for number in range(1000)])
-        assert link._writer is not None
-        assert link._writer.transport.get_write_buffer_size() < 2_000_000
+        assert link._line is not None and link._line.is_behind
+        assert link._line._said_bytes < 2_000_000
+        await asyncio.sleep(0)
+        assert link._line._writer.transport.get_write_buffer_size() < 2_000_000
         running.cancel()
         hang.set()
         await asyncio.gather(running, return_exceptions=True)
@@ -57,6 +60,26 @@ def test_who_was_sent_away_hears_no_more(tmp_path: Path) -> None:
     assert heard == ["first"] and arrival.held
 
 
+async def test_words_of_one_turn_leave_together(tmp_path: Path) -> None:
+    left, right = socket.socketpair()
+    reader, _ = await asyncio.open_connection(sock=right)
+    _, writer = await asyncio.open_connection(sock=left)
+    writes: list[bytes] = []
+    line = Line(writer)
+    writer.write = writes.append  # type: ignore[method-assign, assignment]
+    for number in range(3):
+        line.say({"n": number})
+    await asyncio.sleep(0)
+    line.say({"n": 3})
+    await asyncio.sleep(0)
+    assert writes == [b'{"n": 0}\n{"n": 1}\n{"n": 2}\n', b'{"n": 3}\n']
+    line.say({"n": 4})
+    line.close()
+    await asyncio.sleep(0)
+    assert len(writes) == 2  # who has gone is told nothing
+    assert await reader.read() == b""
+
+
 async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> None:
     """uvloop raises for a write to who has gone: neither the worker nor the fill may end of it."""
     async with inside(tmp_path, {"1.m4s": 2_000_000}) as house, house.client() as (reader, writer):
@@ -65,8 +88,8 @@ async def test_a_line_that_has_broken_breaks_nothing_else(tmp_path: Path) -> Non
         await reader.readexactly(500_000)
         (fill,) = house.fills._flights.values()
         link = house.worker.link
-        assert link._writer is not None
-        link._writer.transport.abort()
+        assert link._line is not None
+        link._line._writer.transport.abort()
         link.touch(["pkg_x/v-avc-720/1.m4s"])
         assert link.need(fill.want._replace(package_id="pkg_y"), False).failed == "unavailable"
         house.let("1.m4s", 2_000_000)
