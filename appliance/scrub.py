@@ -64,15 +64,16 @@ class Scrubber:
     async def _digest(self, descriptor: int) -> bytes:
         # Without it, reading one block would make the next one resident.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        digest, offset = hashlib.sha256(), 0
-        while True:
+        digest, offset, size = hashlib.sha256(), 0, os.fstat(descriptor).st_size
+        while offset < size:
             got = await asyncio.to_thread(self._read, descriptor, offset, digest)
             if got == 0:
-                return digest.digest()
+                break
             offset += got
             self._cache.scrubbed_bytes += got
             if self._bytes_per_s:
                 await asyncio.sleep(got / self._bytes_per_s)
+        return digest.digest()
 
     def _read(self, descriptor: int, offset: int, digest: "hashlib._Hash") -> int:
         view = memoryview(self._buffer)

@@ -52,7 +52,8 @@ _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS and its count
 _TOP_DIRECTORY = 0x00020000  # FS_TOPDIR_FL
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE (linux/falloc.h): what was not written is not read, either
 _WORTH_ALLOCATING = 64 * 1024
-_CANNOT = (errno.EOPNOTSUPP, errno.ENOSYS)
+# The file system cannot do so, or a signal came: the bytes take their space as they are written.
+_NOT_ALLOCATED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINTR)
 _LOOK_S = 0.1  # so long a disk is taken to be as full as it was, but for what has landed
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -172,7 +173,7 @@ class Shelf:
         path, descriptor = self._create(name, key)
         if size >= _WORTH_ALLOCATING and _libc.fallocate(descriptor, _KEEP_SIZE, 0, size) != 0:
             number = ctypes.get_errno()
-            if number not in _CANNOT:
+            if number not in _NOT_ALLOCATED:
                 os.close(descriptor)
                 Path(path).unlink()
                 raise OSError(number, os.strerror(number))

@@ -280,9 +280,13 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
 
 
 async def test_a_file_has_its_space_before_its_bytes(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing is read of it that was not written. Where a disk cannot do so, it comes too."""
+    """And nothing is read of it that was not written. Where a disk cannot do so, or a signal comes
+    between, it comes, too."""
+    with (tmp_path / "probe").open("wb") as probe:
+        if appliance.shelf._libc.fallocate(probe.fileno(), 0, 0, 4096) != 0:
+            pytest.skip("this file system allocates nothing ahead")
     go_on = asyncio.Event()
     fill = fills_from(cache, Given("store", LARGE[:1000], go_on, LARGE[1000:])).join(want_of(LARGE))
     while fill.landed == 0:  # noqa: ASYNC110 (nobody is told of so few)
@@ -292,9 +296,11 @@ async def test_a_file_has_its_space_before_its_bytes(
     assert status.st_size == 1000 and status.st_blocks * 512 >= len(LARGE)
     go_on.set()
     await fill.wait()
-    monkeypatch.setattr(appliance.shelf._libc, "fallocate", refusing(errno.EOPNOTSUPP))
-    await fills_from(cache, Given("store", LARGE)).join(want_of(LARGE, "2.m4s")).wait()
-    assert cache.path("pkg_x/v/2.m4s").read_bytes() == LARGE
+    for number in (errno.EOPNOTSUPP, errno.EINTR):
+        monkeypatch.setattr(appliance.shelf._libc, "fallocate", refusing(number))
+        want = want_of(LARGE, f"{number}.m4s")
+        await fills_from(cache, Given("store", LARGE)).join(want).wait()
+        assert cache.path(want.key).read_bytes() == LARGE
 
 
 async def test_a_restart_finds_everything_again(cache: Cache, tmp_path: Path) -> None:
