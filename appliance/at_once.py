@@ -17,7 +17,8 @@ from appliance.board import OWN_WORDS, Word
 from appliance.exchange import Exchange
 from appliance.gate import Reject
 from appliance.http1 import Request, head
-from appliance.open_file import WINDOW_BYTES, OpenFile
+from appliance.open_file import OpenFile
+from appliance.sending import SEND_BYTES
 from appliance.shed import Priority
 from appliance.tally import BUCKET, Tally
 from appliance.wire import Wire
@@ -159,9 +160,9 @@ class AtOnce:
 
 
 def _send_file(wire: Wire, file: OpenFile, ready: int) -> int:
-    """Sends of a file whose first bytes are `ready` what the socket takes, one window at most.
+    """Sends of a file whose first bytes are `ready` what the socket takes, and a turn allows.
     Returns how much that is."""
     try:
-        return wire.send_file(file, 0, min(ready, WINDOW_BYTES))
+        return wire.send_file(file, 0, min(ready, SEND_BYTES))
     except OSError:
         return 0

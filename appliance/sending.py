@@ -20,7 +20,7 @@ _MORE = int(socket.MSG_MORE)
 # Per turn of the loop, so that a fast reader does not starve the others; window by window. A client
 # that reads as fast as it can gets files of 4 MB by windows of 640 KB as soon as from nginx; by
 # smaller ones it waits a tenth longer, and by larger ones, too, or they cost half the CPU again.
-_SEND_BYTES = 2048 * 1024
+SEND_BYTES = 2048 * 1024
 
 
 class Sending(ABC):
@@ -82,7 +82,7 @@ class Sending(ABC):
         """All of the file that was asked for has left. False: something has to come first, and is
         seen to. Raises BlockingIOError and other OSErrors."""
         wire = self._connection.wire
-        budget = _SEND_BYTES
+        budget = SEND_BYTES
         offset, now = self._offset, time.monotonic()
         while offset < self._end:
             limit = self._may_leave()
