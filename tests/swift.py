@@ -7,7 +7,6 @@ enforces SigV4 and part sizes, and lives as long as the `with` block.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from lab.peers.process import free_ports
 
 BIN = Path(sys.executable).parent
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
@@ -114,7 +115,8 @@ def running_swift(folder: Path) -> Iterator[S3Server]:
     etc.mkdir(parents=True)
     (devices / "d1").mkdir(parents=True)
     (etc / "swift.conf").write_text(_SWIFT)
-    ports = {kind: _free_port() for kind in ("account", "container", "object", "proxy")}
+    kinds = ("account", "container", "object", "proxy")
+    ports = dict(zip(kinds, free_ports(len(kinds)), strict=True))
     for kind, port in ports.items():
         common = _COMMON.format(port=port, user=_user(), etc=etc, devices=devices)
         if kind == "proxy":
@@ -170,12 +172,6 @@ def _wait_until_it_answers(
             time.sleep(0.1)
     logs = "\n".join(p.read_text()[-500:] for p in folder.glob("*.log"))
     raise RuntimeError(f"Swift did not answer:\n{logs}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _user() -> str:

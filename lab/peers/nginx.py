@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lab.machine import family, pinned
-from lab.peers.process import free_port, serving
+from lab.peers.process import free_port, free_ports, serving
 from lab.world import MadePackage
 from media.ids import new_id
 from runtime.programs import installed
@@ -70,7 +70,7 @@ async def nginx(
 ) -> AsyncIterator[Nginx]:
     """nginx on `core`, which serves the store's files, in one of WAYS or reading them in a pool of
     threads. `ciphersuite` is the one of TLS 1.3 that it offers. Raises Problem."""
-    port, tls_port = free_port(), free_port()
+    port, tls_port = free_ports(2)
     secret = secrets.token_hex(8)
     tls = ""
     if certificate is not None:
