@@ -71,7 +71,7 @@ class WorkerDesk:
         asker: Asker,
         trace: str,
         line: Line,
-        watched: "dict[int, tuple[Fill, Callable[[Fill], None]]]",
+        watched: dict[int, tuple[Fill, Callable[[Fill], None]]],
     ) -> None:
         fill = self._fills.join(want, asker, trace=trace)
         self._early.used(want.key)

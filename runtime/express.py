@@ -1,7 +1,7 @@
 """The express way: whole answers for the few requests that come most, in few steps.
 
-aiohttp makes headers for each answer, looks through them and writes them out. Where all but the
-length, the date and the body is the same in each answer, that is a third of the work.
+aiohttp makes headers for each answer, looks through them and writes them out. That is much work for
+nothing where all but the length, the date and the body is the same in each answer.
 """
 
 import time

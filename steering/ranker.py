@@ -98,14 +98,15 @@ class Ranker:
     def _answer(self, asked: Asked, now_s: float) -> "_Answer":
         rings, fleet = self._rings(asked, now_s), self._fleet(asked, now_s)
         ids = order(asked, fleet, rings)
-        sites = [(site, fleet.at(site)) for _, sites in rings for site in sites]
+        sites = {site: fleet.at(site) for _, sites in rings for site in sites}
         assert asked.only is not None
         return _Answer(
             # Where the last resort was offered, it comes before those that are unfit.
             priority=priorities((*ids, LAST_RESORT), asked.only),
             moves=not ids or asked.current not in (None, ids[0]),
-            personal=any(personal(one) for _, standings in sites for one in standings),
+            personal=any(personal(one) for standings in sites.values() for one in standings),
             edition=self.roster.edition(now_s),
+            seen=self.roster.seen(sites),
             draining=self._notices.board.draining,
             sites=sites,
             known=self._known(asked.package_id, asked.only),
@@ -113,16 +114,24 @@ class Ranker:
 
     def _holds(self, answer: "_Answer", question: Question, now_s: float) -> bool:
         """Nothing that the answer was made of has changed."""
-        edition = self.roster.edition(now_s)
-        if answer.edition == edition and answer.draining is self._notices.board.draining:
+        edition, (since_s, until_s) = self.roster.edition(now_s), answer.seen
+        if (
+            answer.edition == edition
+            and since_s <= now_s < until_s
+            and answer.draining is self._notices.board.draining
+        ):
             return True
         limits, draining = self._given(now_s)
         if answer.known != self._known(question.package_id, question.offered):
             return False
-        for site, standings in answer.sites:
+        for site, standings in answer.sites.items():
             if self.roster.standings(site, now_s, draining, limits) is not standings:
                 return False
-        answer.edition, answer.draining = edition, draining
+        answer.edition, answer.seen, answer.draining = (
+            edition,
+            self.roster.seen(answer.sites),
+            draining,
+        )
         return True
 
     def _known(self, package_id: str, offered: Sequence[str]) -> "_Known":
@@ -157,6 +166,7 @@ class _Answer:
     moves: bool
     personal: bool
     edition: int
+    seen: tuple[float, float]
     draining: Set[str]
-    sites: list[tuple[str, tuple[Standing, ...]]]
-    known: "_Known"
+    sites: dict[str, tuple[Standing, ...]]
+    known: _Known

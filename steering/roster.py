@@ -71,9 +71,10 @@ class RosterBook:
         self._recovery_s = recovery_s
         self._records: dict[str, Record] = {}
         self._by_site: dict[str, list[str]] = {}
-        self._blind, self._looked_s, self._looks = False, -math.inf, 0
+        self._blind, self._looked_s = False, -math.inf
+        self._news = 0
         self._hears_since_s: float | None = None
-        self._views: dict[str, _View] = {}  # by site, since the last look
+        self._views: dict[str, _View] = {}  # by site
         self._assigned: dict[str, set[str]] = {}  # sessions sent there since its last report
         self._others: dict[str, dict[str, int]] = {}  # the same of other instances, counted
         self._starving: dict[str, frozenset[str]] = {}  # sessions, by its last report
@@ -87,7 +88,7 @@ class RosterBook:
             raise Problem("invalid_field", f"No appliance may be called {LAST_RESORT!r}.")
         if report.site not in self._atlas.sites:
             raise Problem("invalid_field", f"site: steering knows no site {report.site!r}.")
-        self._look(now_s)
+        self.blind(now_s)
         known = self.get(report.appliance_id)
         if (
             known is not None
@@ -156,12 +157,13 @@ class RosterBook:
     def hear_assigned(self, instance: str, counts: Mapping[str, int]) -> None:
         """So many sessions were sent there by another instance, by its latest word."""
         self._others[instance] = dict(counts)
-        self._look_anew()
+        self._news_of_all()
 
     def forget_instances(self, alive: Collection[str]) -> None:
         """Other instances than these say nothing any more."""
         for gone in self._others.keys() - set(alive):
             del self._others[gone]
+            self._news_of_all()
 
     def forget_silent(self, now_s: float) -> None:
         """Appliances silent for `forget_s` are gone from the roster."""
@@ -213,19 +215,23 @@ class RosterBook:
     ) -> tuple[Standing, ...]:
         """How the appliances of a site stand. They are looked at once a second, and when there is
         news of them, not for every viewer."""
-        self._look(now_s)
         view = self._views.get(site)
         given = (limits, draining)
-        if view is None or view.given != given:
+        if view is None or view.given != given or not 0 <= now_s - view.at_s < _LOOK_S:
             group = [self.candidate(one, now_s, one in draining) for one in self.at_site(site)]
-            view = self._views[site] = _View(given, standings(group, limits))
+            view = self._views[site] = _View(given, now_s, standings(group, limits))
         return view.standings
 
+    def seen(self, sites: Iterable[str]) -> tuple[float, float]:
+        """From when to when these sites, whose standings were just asked for, are taken to stand so
+        if there is no news."""
+        at_s = [self._views[site].at_s for site in sites]
+        return max(at_s, default=-math.inf), min(at_s, default=math.inf) + _LOOK_S
+
     def edition(self, now_s: float) -> int:
-        """Another one whenever anything may have changed of how appliances stand or what they
-        hold."""
-        self._look(now_s)
-        return self._looks + self.shelves.changes  # neither ever falls
+        """Another one whenever there is news of how appliances stand or what they hold."""
+        self.blind(now_s)
+        return self._news + self.shelves.changes  # neither ever falls
 
     def everyone(self, now_s: float, draining: Collection[str]) -> list[Candidate]:
         """The whole fleet."""
@@ -252,7 +258,13 @@ class RosterBook:
 
     def blind(self, now_s: float) -> bool:
         """So much of the fleet has fallen silent at once that it is likelier to be us."""
-        self._look(now_s)
+        if not 0 <= now_s - self._looked_s < _LOOK_S:
+            ages = (_age_s(record, now_s) for record in self._records.values())
+            blind = vanished(ages, self._report_timeout_s)
+            self._news += blind != self._blind
+            self._blind, self._looked_s = blind, now_s
+            if blind or self._hears_since_s is None:
+                self._hears_since_s = now_s
         return self._blind
 
     def entries(self, now_s: float, draining: Collection[str]) -> Roster:
@@ -297,22 +309,13 @@ class RosterBook:
             doubt == "failing",
         )
 
-    def _look(self, now_s: float) -> None:
-        if 0 <= now_s - self._looked_s < _LOOK_S:
-            return
-        self._look_anew()
-        ages = (_age_s(record, now_s) for record in self._records.values())
-        self._blind, self._looked_s = vanished(ages, self._report_timeout_s), now_s
-        if self._blind or self._hears_since_s is None:
-            self._hears_since_s = now_s
-
-    def _look_anew(self) -> None:
-        self._views.clear()
-        self._looks += 1
-
     def _news_of(self, site: str) -> None:
         self._views.pop(site, None)
-        self._looks += 1
+        self._news += 1
+
+    def _news_of_all(self) -> None:
+        self._views.clear()
+        self._news += 1
 
     def _admits(self, record: Record, now_s: float) -> float:
         """The share of viewers that it takes: of one that is back more and more."""
@@ -400,9 +403,10 @@ class Fleet:
 
 
 class _View(NamedTuple):
-    """How a site stood, with these limits and drains."""
+    """How a site stood at a time, with these limits and drains."""
 
     given: tuple[Limits, Set[str]]
+    at_s: float
     standings: tuple[Standing, ...]
 
 

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 import control_plane.steering_client
+from lab.peers.process import free_port
 from media.api import Session, SteerAnswer
 from media.fleet import Roster, Skipped
 from media.ids import new_id
@@ -222,12 +223,6 @@ async def test_purges_are_steerings(house: House):
             "invalid_field",
             "bad_request",
         )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 async def test_a_viewer_behind_a_trusted_proxy_is_placed_by_its_own_address(tmp_path: Path):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from encoder.pieces import Kept, Piece
 from encoder.pipeline import Workshop, encode
 from encoder.recipe import AudioOutput
 from encoder.settings import EncoderSettings
+from lab.peers.process import free_port
 from media.api import Progress
 from media.file_store import FileStore
 from media.ladder import Ladder, Rung
@@ -223,7 +223,7 @@ async def encoding(
 async def test_a_cluster_that_loses_its_worker_and_its_scheduler(
     film: Path, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     with scheduler(port) as first, worker(port, tmp_path) as one:
         async with encoding(film, tmp_path, port) as (farm, task):
             await _until(lambda: len(farm.done) >= 2 or task.done())
@@ -250,7 +250,7 @@ async def test_workers_read_of_the_master_what_they_need(
         store = S3Store("films", swift.endpoint)
         await store.create_bucket()
         await store.put_file("masters/film.mkv", film)
-        port = _free_port()
+        port = free_port()
         with scheduler(port), worker(port, tmp_path):
             address = await store.address("masters/film.mkv", 60)
             assert address.startswith(swift.endpoint)
@@ -267,7 +267,7 @@ async def test_workers_read_of_the_master_what_they_need(
 
 
 async def test_a_cluster_tells_what_is_wrong_with_a_film(film: Path, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     bad = tmp_path / "bad.mkv"
     data = bytearray(film.read_bytes())
     middle = len(data) // 2
@@ -278,12 +278,6 @@ async def test_a_cluster_tells_what_is_wrong_with_a_film(film: Path, tmp_path: P
             with pytest.raises(Problem) as failed:
                 await task
     assert failed.value.code == "truncated_file"
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def _until(true: Callable[[], bool], timeout_s: float = 40.0) -> None:
